@@ -1,0 +1,44 @@
+# Every target makes .venv by itself when it is missing or older than what it was made from.
+#   make demo       play the default market under both regimes: table, figures
+#   make test       the whole test suite
+#   make reproduce  every number the paper printed beside ours, and its figures
+#   make bench      speed and memory, as figures and as ratios to plain references
+#   make lint       ruff and mypy
+
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test reproduce bench lint clean
+
+.venv/core: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "market-sim needs Python 3.12 or newer; say which: make PYTHON=/path/to/python3.12")'
+	@echo "Installing market-sim into .venv (once; about half a minute) ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(INSTALL) -e .
+	@touch $@
+
+.venv/dev: .venv/core
+	@echo "Installing the development tools into .venv (once) ..."
+	@$(INSTALL) -e '.[dev]'
+	@touch $@
+
+demo: .venv/core
+	@$(BIN)/market-sim compare runs/gsm8k-majority.toml
+
+test: .venv/dev
+	@$(BIN)/python -m pytest
+
+reproduce: .venv/core
+	@$(BIN)/market-sim reproduce
+
+bench: .venv/dev
+	@$(BIN)/python -m pytest benchmarks -p no:doctest --benchmark-only
+
+lint: .venv/dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+clean:
+	rm -rf .venv runs/out build ./*.egg-info

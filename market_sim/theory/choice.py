@@ -1,0 +1,199 @@
+"""How users choose: the multinomial logit, in logarithms.
+
+A user who values provider i's offer at v_i (USD per query, net of its price) and not buying at v_0
+picks i with probability
+
+    s_i = exp(beta v_i) / D,      D = exp(beta v_0) + sum_j exp(beta v_j)
+
+(docs/theory.md, section 2; McFadden 1974).  beta * v runs to 10^4 and more on real prices, so nothing
+here exponentiates a value before the largest one has been taken away: shares are exact at beta = 10^6
+(one provider takes all) and at beta = 0 (everyone chooses at random).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from market_sim.theory.arrays import Array, log_sum
+
+OUTSIDE = -1
+"""The index that stands for "bought nothing" wherever a choice is an index."""
+
+BLOCK = 16384
+"""Users worked on at a time: small enough for the processor's cache, large enough to hide the
+interpreter.  A constant, because the order in which numbers are added must not depend on the machine."""
+
+
+def log_total(values: Array, beta: Array | float, outside_value: Array | float = 0.0) -> Array:
+    """Log of the logit's denominator D, the outside option included.
+
+    values         (..., N)  net value of each offer, USD per query; -inf for one that is not made
+    beta           (...)     rationality, 1/USD, >= 0
+    outside_value  (...)     value of not buying, USD per query
+    returns        (...)     ln(exp(beta v_0) + sum_j exp(beta v_j))
+    """
+    beta = np.asarray(beta, dtype=float)
+    return log_sum(_utilities(values, beta), -1, beta * np.asarray(outside_value, dtype=float))
+
+
+def log_shares(
+    values: Array, beta: Array | float, outside_value: Array | float = 0.0
+) -> tuple[Array, Array]:
+    """Log of the share of users that pick each provider, and of the share that buys nothing.
+
+    Shapes and units as for `log_total`.  Returns (log shares (..., N), log outside share (...)); their
+    exponentials add up to one.
+
+    >>> shares, outside = log_shares(np.array([0.002, 0.001]), beta=0.0)
+    >>> np.exp(shares).round(4).tolist(), float(np.exp(outside).round(4))
+    ([0.3333, 0.3333], 0.3333)
+    """
+    beta = np.asarray(beta, dtype=float)
+    total = log_total(values, beta, outside_value)
+    outside = beta * np.asarray(outside_value, dtype=float) - total
+    return _utilities(values, beta) - total[..., None], outside
+
+
+def log_sum_surplus(
+    values: Array, beta: Array | float, outside_value: Array | float = 0.0
+) -> Array:
+    """Consumer surplus if the logit's noise is taste: (1/beta) ln(D / exp(beta v_0)), USD per query.
+
+    Shapes and units as for `log_total`; returns (...).  Small & Rosen (1981).  It is measured from the
+    outside option, never negative, and +inf at beta = 0, where tastes outweigh every price.
+    """
+    beta = np.asarray(beta, dtype=float)
+    outside_value = np.asarray(outside_value, dtype=float)
+    gain = log_total(values, beta, outside_value) - beta * outside_value
+    return np.divide(gain, beta, out=np.full(gain.shape, np.inf), where=beta > 0)
+
+
+def sample_alike(shares: Array, uniforms: Array) -> Array:
+    """One choice per user, all users having the same shares (inverse CDF).
+
+    shares    (N,)  probability of each provider; what is missing to one is the outside option's
+    uniforms  (U,)  in [0, 1)
+    returns   (U,)  int16 index of the provider, OUTSIDE for none
+    """
+    choice = np.searchsorted(np.cumsum(shares), uniforms, side="right").astype(np.int16)
+    choice[choice == len(shares)] = OUTSIDE
+    return choice
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a crowd of different users picked, and what it was expected to pick.
+
+    index        (U,)  int16 provider picked, OUTSIDE for none; None when nothing was sampled
+    share        (N,)  sum over users of weight * s_iu
+    value_share  (N,)  sum over users of weight * value_scale * s_iu
+    log_sum_usd  ()    sum over users of weight * log-sum surplus, USD per query
+    """
+
+    index: Array | None
+    share: Array
+    value_share: Array
+    log_sum_usd: float
+
+
+def blocks(n_users: int) -> Iterator[slice]:
+    """The users, BLOCK at a time."""
+    return (slice(start, min(start + BLOCK, n_users)) for start in range(0, n_users, BLOCK))
+
+
+def choose(
+    *,
+    quality: Array,
+    price: Array,
+    value_scale: Array,
+    beta: Array,
+    outside_value: float,
+    weight: Array,
+    uniforms: Array | None,
+) -> Choices:
+    """Logit choices of users who differ in what an answer is worth and in how carefully they choose.
+
+    User u nets value_scale_u * quality_i - price_i from provider i.  One pass over arrays, BLOCK users
+    at a time in the layout (providers, users); nothing of size U x N is ever kept.
+
+    quality        (N,)  USD per query to a user of value_scale 1
+    price          (N,)  USD per query
+    value_scale    (U,)  and beta (U,), 1/USD
+    outside_value  ()    USD per query
+    weight         (U,)  weight of each user in the expected sums
+    uniforms       (U,)  in [0, 1), or None to skip sampling
+    """
+    n_users = len(beta)
+    index = None if uniforms is None else np.empty(n_users, dtype=np.int16)
+
+    shares, value_shares, surpluses = [], [], []
+    for block in blocks(n_users):
+        scale, rationality, people = value_scale[block], beta[block], weight[block]
+        odds, top, outside = _odds(quality, price, scale, rationality, outside_value)
+        total = odds.sum(axis=0) + outside
+        if index is not None and uniforms is not None:
+            index[block] = _pick(odds, uniforms[block] * total)
+        surplus = top + np.log(total) - rationality * outside_value
+        surplus = np.divide(
+            surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
+        )
+        surpluses.append((surplus * people).sum())
+        people = people / total
+        shares.append(odds @ people)
+        value_shares.append(odds @ (people * scale))
+    return Choices(
+        index=index,
+        share=np.sum(shares, axis=0),
+        value_share=np.sum(value_shares, axis=0),
+        log_sum_usd=float(np.sum(surpluses)),
+    )
+
+
+def sample_choices(
+    *,
+    quality: Array,
+    price: Array,
+    value_scale: Array,
+    beta: Array,
+    outside_value: float,
+    uniforms: Array,
+) -> Array:
+    """The choices of `choose` alone, (U,) int16, without the expected sums."""
+    index = np.empty(len(beta), dtype=np.int16)
+    for block in blocks(len(beta)):
+        odds, _, outside = _odds(quality, price, value_scale[block], beta[block], outside_value)
+        index[block] = _pick(odds, uniforms[block] * (odds.sum(axis=0) + outside))
+    return index
+
+
+def _odds(
+    quality: Array, price: Array, scale: Array, beta: Array, outside_value: float
+) -> tuple[Array, Array, Array]:
+    """Odds of each provider (N, u) and of buying nothing (u,), the best option's being one; and the
+    exponent (u,) that was taken away."""
+    odds = np.multiply.outer(quality, scale * beta)
+    odds -= np.multiply.outer(price, beta)
+    outside = beta * outside_value
+    top = np.maximum(odds.max(axis=0), outside)
+    odds -= top
+    np.exp(odds, out=odds)
+    return odds, top, np.exp(outside - top)
+
+
+def _pick(odds: Array, threshold: Array) -> Array:
+    """Index of the provider at which the running sum of the odds first exceeds the threshold."""
+    index = np.zeros(odds.shape[1], dtype=np.int16)
+    running = np.zeros(odds.shape[1])
+    for row in odds:
+        running += row
+        index += running <= threshold
+    index[index == len(odds)] = OUTSIDE
+    return index
+
+
+def _utilities(values: Array, beta: Array) -> Array:
+    """beta * value, with -inf (no such offer) kept at beta = 0 too."""
+    values = np.asarray(values, dtype=float)
+    made = np.isfinite(values)
+    return np.where(made, beta[..., None] * np.where(made, values, 0.0), -np.inf)
