@@ -29,11 +29,13 @@ class Award:
     winner    (R,)  int16 provider, OUTSIDE where no score reaches the reserve
     score     (R,)  the winning score, the reserve where nobody wins
     standing  (R,)  S = max(second-highest score, reserve): the value the user keeps
+    tied      (R,)  how many bids share the best score where ties are drawn; 1 where the first wins
     """
 
     winner: Array
     score: Array
     standing: Array
+    tied: Array
 
 
 def award(scores: Array, reserve: Array | float, tie_uniforms: Array | None = None) -> Award:
@@ -59,13 +61,15 @@ def award(scores: Array, reserve: Array | float, tie_uniforms: Array | None = No
         np.maximum(second, np.minimum(best, score), out=second)
         np.maximum(best, score, out=best)
     winner -= 1
+    count = np.ones(n_requests, dtype=np.int16)
     if tie_uniforms is not None:
-        tied = (scores == best) & (winner != OUTSIDE)
-        count = tied.sum(axis=0)
+        equal = scores == best
+        count = np.maximum(equal.sum(axis=0), 1).astype(np.int16)
         shared = np.flatnonzero(count > 1)
         rank = np.floor(tie_uniforms[shared] * count[shared]).astype(int) + 1
-        winner[shared] = (np.cumsum(tied[:, shared], axis=0) == rank).argmax(axis=0)
-    return Award(winner=winner, score=np.where(winner == OUTSIDE, second, best), standing=second)
+        winner[shared] = (np.cumsum(equal[:, shared], axis=0) == rank).argmax(axis=0)
+    score = np.where(winner == OUTSIDE, second, best)
+    return Award(winner=winner, score=score, standing=second, tied=count)
 
 
 def second_price_payment(quality: Array | float, standing: Array | float) -> Array:
@@ -78,15 +82,14 @@ def second_price_payment(quality: Array | float, standing: Array | float) -> Arr
     return np.asarray(quality) - np.asarray(standing)
 
 
-def audited(
-    payment: Array, overstatement: Array, audit_probability: float, clawback: float, audit: Array
-) -> Array:
-    """A payment on reported quality after audits that claw back `clawback` times the overstatement of
-    expected quality.  Truth is restored iff audit_probability * clawback >= 1 (docs/theory.md 3).
+def audited(payment: Array, overstatement: Array, clawback: float, audits: Array | float) -> Array:
+    """A payment on reported quality after audits, each of which takes back `clawback` times the
+    overstatement of *expected* quality (a penalty on single wrong answers would punish the honest too).
+    With audit probability rho, truth is restored iff rho * clawback >= 1 (docs/theory.md 3).
 
-    audit  uniforms in [0, 1), one per request; a request is audited where audit < audit_probability
+    audits  number of audits, or the probability of one for the expected payment
     """
-    return payment - np.where(audit < audit_probability, clawback, 0.0) * overstatement
+    return payment - audits * clawback * overstatement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,9 +136,7 @@ def truthful_outcome(
     )[..., 0]
     rivals = best.copy()
     np.put_along_axis(rivals, at, -np.inf, axis=-1)
-    runner_up = np.where(
-        served & (rivals.max(axis=-1) >= reserve), rivals.argmax(axis=-1), OUTSIDE
-    )
+    runner_up = np.where(served & (rivals.max(axis=-1) >= reserve), rivals.argmax(axis=-1), OUTSIDE)
     score, standing = result.score.reshape(batch), result.standing.reshape(batch)
     return TruthfulOutcome(
         winner=winner,
@@ -173,18 +174,13 @@ class Bids:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Awards:
-    """The outcome of many requests: an `Award` and the winner's level (0 where nobody wins)."""
+class Awards(Award):
+    """The outcome of many requests: an `Award` and the winner's level (R,), 0 where nobody wins."""
 
-    winner: Array
-    score: Array
-    standing: Array
     level: Array
 
 
-def run_auctions(
-    bids: Bids, value: Array, reserve: float, tie_uniforms: Array | None = None
-) -> Awards:
+def run_auctions(bids: Bids, value: Array, reserve: float, tie_uniforms: Array | None = None) -> Awards:
     """One auction per request, each provider's level chosen for that request where it is EFFICIENT.
 
     value         (R,)  alpha of each request, USD per correct answer
@@ -194,6 +190,7 @@ def run_auctions(
     winner = np.empty(n_requests, dtype=np.int16)
     level = np.empty(n_requests, dtype=np.int16)
     score, standing = np.empty(n_requests), np.empty(n_requests)
+    tied = np.empty(n_requests, dtype=np.int16)
     lines = [np.array([k]) for k in bids.level]
     if (bids.level == EFFICIENT).any() and n_requests:
         useful = ever_efficient(bids.worth, bids.cost, bids.offered, value.min(), value.max())
@@ -204,10 +201,11 @@ def run_auctions(
         scores, levels = _scores(bids, lines, value[block])
         ties = None if tie_uniforms is None else tie_uniforms[block]
         won = award(scores, reserve, ties)
-        winner[block], score[block], standing[block] = won.winner, won.score, won.standing
+        winner[block], score[block] = won.winner, won.score
+        standing[block], tied[block] = won.standing, won.tied
         at = np.maximum(won.winner, 0)
         level[block] = levels[at, np.arange(len(at))] * (won.winner != OUTSIDE)
-    return Awards(winner=winner, score=score, standing=standing, level=level)
+    return Awards(winner=winner, score=score, standing=standing, tied=tied, level=level)
 
 
 def request_scores(bids: Bids, value: Array) -> tuple[Array, Array]:
@@ -242,9 +240,7 @@ def _scores(bids: Bids, lines: list[Array], value: Array) -> tuple[Array, Array]
     return scores, levels
 
 
-def ever_efficient(
-    worth: Array, cost: Array, offered: Array, lowest: float, highest: float
-) -> Array:
+def ever_efficient(worth: Array, cost: Array, offered: Array, lowest: float, highest: float) -> Array:
     """Which levels are the best of their provider for some value in [lowest, highest], (N, K) bool.
 
     The upper envelope of the lines alpha y - c.  Of levels that are equally good the first is kept.

@@ -37,9 +37,7 @@ def log_total(values: Array, beta: Array | float, outside_value: Array | float =
     return log_sum(_utilities(values, beta), -1, beta * np.asarray(outside_value, dtype=float))
 
 
-def log_shares(
-    values: Array, beta: Array | float, outside_value: Array | float = 0.0
-) -> tuple[Array, Array]:
+def log_shares(values: Array, beta: Array | float, outside_value: Array | float = 0.0) -> tuple[Array, Array]:
     """Log of the share of users that pick each provider, and of the share that buys nothing.
 
     Shapes and units as for `log_total`.  Returns (log shares (..., N), log outside share (...)); their
@@ -55,9 +53,7 @@ def log_shares(
     return _utilities(values, beta) - total[..., None], outside
 
 
-def log_sum_surplus(
-    values: Array, beta: Array | float, outside_value: Array | float = 0.0
-) -> Array:
+def log_sum_surplus(values: Array, beta: Array | float, outside_value: Array | float = 0.0) -> Array:
     """Consumer surplus if the logit's noise is taste: (1/beta) ln(D / exp(beta v_0)), USD per query.
 
     Shapes and units as for `log_total`; returns (...).  Small & Rosen (1981).  It is measured from the
@@ -135,9 +131,7 @@ def choose(
         if index is not None and uniforms is not None:
             index[block] = _pick(odds, uniforms[block] * total)
         surplus = top + np.log(total) - rationality * outside_value
-        surplus = np.divide(
-            surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
-        )
+        surplus = np.divide(surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0)
         surpluses.append((surplus * people).sum())
         people = people / total
         shares.append(odds @ people)

@@ -89,9 +89,7 @@ def better_reply_path(
             choice = nearest_better(own > profit + gain, standing)
             moved |= choice != standing
             levels[..., i] = choice
-            offers[..., i] = np.take_along_axis(
-                game.log_offer[..., i, :], choice[..., None], axis=-1
-            )[..., 0]
+            offers[..., i] = np.take_along_axis(game.log_offer[..., i, :], choice[..., None], axis=-1)[..., 0]
             history.append(levels.copy())
             movers.append(i)
         n_steps = np.where((n_steps < 0) & ~moved, len(movers), n_steps)

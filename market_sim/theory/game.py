@@ -79,9 +79,7 @@ def make_game(
     """
     value, margin = np.asarray(value, dtype=float), np.asarray(margin, dtype=float)
     beta = np.asarray(beta, dtype=float)
-    offered = (
-        np.ones(value.shape[-2:], dtype=bool) if offered is None else np.asarray(offered, dtype=bool)
-    )
+    offered = np.ones(value.shape[-2:], dtype=bool) if offered is None else np.asarray(offered, dtype=bool)
     if not offered.any(axis=-1).all():
         raise ValueError("every provider must offer at least one level")
     if not (np.isfinite(beta).all() and (beta >= 0).all()):
@@ -107,9 +105,7 @@ def make_game(
 def select(game: Game, index: Array | None) -> Game:
     """The games `index` of a batch, as a batch; with np.newaxis a single game becomes a batch of one."""
     batched = {
-        field.name: getattr(game, field.name)[index]
-        for field in fields(Game)
-        if field.name != "offered"
+        field.name: getattr(game, field.name)[index] for field in fields(Game) if field.name != "offered"
     }
     return Game(offered=game.offered, **batched)
 
@@ -198,9 +194,7 @@ def best_reply_thresholds(game: Game) -> Thresholds:
         log_from = np.where(below, np.maximum(log_from, crossing), log_from)
         log_to = np.where(above, np.minimum(log_to, crossing), log_to)
         useless = useless | never
-    return Thresholds(
-        log_from=np.where(useless, np.inf, log_from), log_to=np.where(useless, -np.inf, log_to)
-    )
+    return Thresholds(log_from=np.where(useless, np.inf, log_from), log_to=np.where(useless, -np.inf, log_to))
 
 
 def _log_reciprocal_gap(log_a: Array, log_b: Array, where: Array) -> Array:
@@ -319,25 +313,23 @@ def _candidates(game: Game, tolerance: float) -> tuple[Array, Array]:
     np.put_along_axis(place, sweep, np.arange(n * k)[None, :], axis=-1)
     steps = np.take_along_axis(steps, sweep, axis=-1)
     rises = np.take_along_axis(rise.reshape(n_games, n * k), sweep, axis=-1)
-    height = np.logaddexp.accumulate(
-        np.concatenate([game.log_outside[:, None], rises], axis=-1), axis=-1
-    )[:, 1:]
+    height = np.logaddexp.accumulate(np.concatenate([game.log_outside[:, None], rises], axis=-1), axis=-1)[
+        :, 1:
+    ]
     next_step = np.concatenate([steps[:, 1:], np.full((n_games, 1), np.inf)], axis=-1)
-    place = place.reshape(n_games, n, k)
-    everyone_in = place[..., 0].max(axis=-1)
+    place_of = place.reshape(n_games, n, k)
+    everyone_in = place_of[..., 0].max(axis=-1)
     fits = (steps <= height + tolerance) & (height <= next_step + tolerance)
     fits &= np.arange(n * k) >= everyone_in[:, None]
     fits &= np.isfinite(steps)
 
     which, step = np.nonzero(fits)
-    reached = (place[which] <= step[:, None, None]) & envelope[which]
+    reached = (place_of[which] <= step[:, None, None]) & envelope[which]
     position = np.where(reached, np.arange(k), 0).max(axis=-1)
     return which, np.take_along_axis(order[which], position[..., None], axis=-1)[..., 0]
 
 
-def _certified(
-    game: Game, which: Array, levels: Array, tolerance: float
-) -> tuple[Array, Array, Array]:
+def _certified(game: Game, which: Array, levels: Array, tolerance: float) -> tuple[Array, Array, Array]:
     """The candidates that no unilateral move improves, and whether a provider is indifferent there."""
     own = log_profits(select(game, which), levels)
     best = own.max(axis=-1, keepdims=True)

@@ -2,7 +2,9 @@
 
 A rule is three pure functions round a memory of its own making,
 
-    start(n_actions) -> memory        act(memory, view, rng) -> action        update(memory, feedback) -> memory
+    start(n_actions) -> memory
+    act(memory, view, rng) -> action
+    update(memory, feedback) -> memory
 
 and declares the information it needs: a rule is handed nothing else.
 

@@ -129,9 +129,7 @@ def gini(amounts: Array, weights: Array | None = None) -> float:
         return float("nan")
     order = np.argsort(amounts, kind="stable")
     people = np.concatenate([[0.0], np.cumsum(weights[order])]) / weights.sum()
-    money = np.concatenate([[0.0], np.cumsum((amounts * weights)[order])]) / (
-        amounts * weights
-    ).sum()
+    money = np.concatenate([[0.0], np.cumsum((amounts * weights)[order])]) / (amounts * weights).sum()
     return float(1.0 - ((money[1:] + money[:-1]) * np.diff(people)).sum())
 
 

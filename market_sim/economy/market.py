@@ -1,0 +1,243 @@
+"""The nouns: providers, users and the market they meet in, as frozen records round arrays.
+
+A `Market` is what the theory's arrays are made from.  It stores f(accuracy), not quality, because what
+an answer is worth belongs to users: q = alpha (b + (1 - b) f(a)), alpha = value of a correct answer
+times the user's own scale (NOTATION.md; docs/theory.md 1).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from market_sim.economy.quality import QualityCurve, bundled_prices
+from market_sim.errors import InputError, nearest
+from market_sim.theory.arrays import Array
+from market_sim.theory.game import Game, make_game
+
+QUALITY_CURVES: Mapping[str, Callable[[Array], Array]] = {
+    "linear": lambda accuracy: accuracy,
+    "power": lambda accuracy: accuracy**3.5,
+    "exponential": lambda accuracy: np.expm1(6.0 * accuracy) / np.expm1(6.0),
+}
+"""f: how an accuracy is felt by users; each maps [0, 1] onto itself (the paper's three)."""
+
+PAPER_VALUE_OF_CORRECT_USD: Mapping[str, float] = {"GSM8K": 0.008, "AIME": 0.05, "GPQA": 0.02}
+"""The paper's value of a correct answer, USD, by benchmark."""
+
+PAPER_BASELINE = 0.1
+PAPER_MARGIN = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Provider:
+    """A firm that serves one model.
+
+    name                         unique in its market
+    curve                        what its model can do at each level of compute
+    price_usd_per_million        USD per million tokens generated
+    margin                       mu: price over cost, minus one
+    """
+
+    name: str
+    curve: QualityCurve
+    price_usd_per_million: float
+    margin: float
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class UserPopulation:
+    """Users as arrays, one row each; a row can stand for a segment of many alike.
+
+    value_scale  (U,)  what an answer is worth to the row's users, as a multiple of the task's value
+    beta         (U,)  rationality, 1/USD
+    size         (U,)  whole number of people in the row
+    """
+
+    value_scale: Array
+    beta: Array
+    size: Array
+
+    @cached_property
+    def n_people(self) -> int:
+        return int(self.size.sum())
+
+    @cached_property
+    def individuals(self) -> bool:
+        """Whether every row is one person."""
+        return bool((self.size == 1).all())
+
+    @cached_property
+    def alike(self) -> bool:
+        """Whether all users are of one type."""
+        return bool((self.beta == self.beta[0]).all() and (self.value_scale == self.value_scale[0]).all())
+
+
+def alike_users(count: int, beta: float, value_scale: float = 1.0) -> UserPopulation:
+    """`count` individuals of one type."""
+    return UserPopulation(
+        value_scale=np.full(count, float(value_scale)),
+        beta=np.full(count, float(beta)),
+        size=np.ones(count, dtype=np.int64),
+    )
+
+
+def user_types(users: UserPopulation) -> tuple[Array, Array, Array]:
+    """The different (value_scale, beta) among the users and the people of each: three arrays (types,)."""
+    if users.alike:
+        return users.value_scale[:1], users.beta[:1], np.array([float(users.n_people)])
+    pairs, row = np.unique(np.column_stack([users.value_scale, users.beta]), axis=0, return_inverse=True)
+    return pairs[:, 0], pairs[:, 1], np.bincount(row.ravel(), weights=users.size)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Market:
+    """Everything that is given when a round begins: T tasks, N providers, up to K compute levels.
+
+    tasks             T names (benchmarks)
+    providers         N names;  methods  N names
+    compute_level     (T, N, K)  samples, or bin of reasoning effort
+    offered           (T, N, K)  False where a provider has fewer levels (those entries repeat its last)
+    accuracy          (T, N, K)  fraction
+    satisfaction      (T, N, K)  f(accuracy)
+    tokens            (T, N, K)  per query
+    price             (T, N, K)  pay-per-compute price, USD per query
+    cost              (T, N, K)  USD per query
+    value_of_correct  (T,)       alpha, USD
+    baseline          ()         b: share of alpha that any answer is worth
+    outside_value     ()         V_0, USD per query
+    """
+
+    tasks: tuple[str, ...]
+    providers: tuple[str, ...]
+    methods: tuple[str, ...]
+    compute_level: Array
+    offered: Array
+    accuracy: Array
+    satisfaction: Array
+    tokens: Array
+    price: Array
+    cost: Array
+    value_of_correct: Array
+    baseline: float
+    outside_value: float
+
+    @property
+    def n_tasks(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def n_providers(self) -> int:
+        return len(self.providers)
+
+    @cached_property
+    def worth(self) -> Array:
+        """b + (1 - b) f(a): quality per USD of value of a correct answer, (T, N, K)."""
+        return self.baseline + (1.0 - self.baseline) * self.satisfaction
+
+    def quality(self, task: int = 0) -> Array:
+        """q: what an answer is worth to a user of value_scale 1, USD per query, (N, K)."""
+        return self.value_of_correct[task] * self.worth[task]
+
+
+@lru_cache(maxsize=64)
+def game_of(market: Market, task: int, beta: float, value_scale: float = 1.0) -> Game:
+    """The pay-per-compute game that users of one type face with one task."""
+    return games_of(market, task, np.asarray(beta, dtype=float), value_scale)
+
+
+def games_of(market: Market, task: int, betas: Array, value_scale: Array | float = 1.0) -> Game:
+    """The same for arrays of rationalities (and scales) of shape (...): a batch of games."""
+    price = market.price[task]
+    scale = np.asarray(value_scale, dtype=float)[..., None, None]
+    return make_game(
+        scale * market.quality(task) - price,
+        price - market.cost[task],
+        betas,
+        market.outside_value,
+        market.offered[task],
+    )
+
+
+def make_providers(
+    curves: list[QualityCurve],
+    *,
+    where: str,
+    prices: Mapping[str, float] | None = None,
+    margin: float | Mapping[str, float] = PAPER_MARGIN,
+) -> list[Provider]:
+    """One provider per curve.  A model that is served by several methods gets the method in its name.
+
+    where   names the source in error sentences
+    prices  USD per million tokens by model, before the bundled ones
+    margin  one for all, or by model (then every model must be there)
+    Raises InputError for a model without a price or margin.
+    """
+    known = {**bundled_prices(), **(prices or {})}
+    models = [curve.model for curve in curves]
+    for name in prices or {}:
+        if name not in models:
+            raise InputError(
+                f"{where}: market.prices names {name!r}, which serves nothing here{nearest(name, models)}"
+            )
+    providers = []
+    for curve in curves:
+        if curve.model not in known:
+            raise InputError(
+                f"{where}: there is no price for model {curve.model!r}; "
+                f"give one, USD per million tokens, in market.prices{nearest(curve.model, known)}"
+            )
+        if isinstance(margin, Mapping) and curve.model not in margin:
+            raise InputError(f"{where}: market.margin has no entry for model {curve.model!r}")
+        several = models.count(curve.model) > 1
+        providers.append(
+            Provider(
+                name=f"{curve.model} ({curve.method})" if several else curve.model,
+                curve=curve,
+                price_usd_per_million=float(known[curve.model]),
+                margin=float(margin[curve.model] if isinstance(margin, Mapping) else margin),
+            )
+        )
+    return providers
+
+
+def make_market(
+    providers: list[Provider],
+    *,
+    value_of_correct_usd: float,
+    baseline: float = PAPER_BASELINE,
+    quality_curve: str = "linear",
+    outside_value_usd: float = 0.0,
+) -> Market:
+    """The arrays of a market with one task.  Providers with fewer levels are padded with their last one."""
+    most = max(len(provider.curve.compute_level) for provider in providers)
+
+    def table(name: str) -> Array:
+        rows = [getattr(provider.curve, name) for provider in providers]
+        return np.array([np.pad(row, (0, most - len(row)), mode="edge") for row in rows])[None]
+
+    tokens, accuracy = table("tokens_per_query"), table("accuracy")
+    usd_per_token = np.array([provider.price_usd_per_million for provider in providers]) / 1e6
+    price = tokens * usd_per_token[:, None]
+    margin = np.array([provider.margin for provider in providers])
+    levels = np.array([len(provider.curve.compute_level) for provider in providers])
+    market = Market(
+        tasks=(providers[0].curve.benchmark,),
+        providers=tuple(provider.name for provider in providers),
+        methods=tuple(provider.curve.method for provider in providers),
+        compute_level=table("compute_level"),
+        offered=(np.arange(most) < levels[:, None])[None],
+        accuracy=accuracy,
+        satisfaction=QUALITY_CURVES[quality_curve](accuracy),
+        tokens=tokens,
+        price=price,
+        cost=price / (1.0 + margin[:, None]),
+        value_of_correct=np.array([value_of_correct_usd]),
+        baseline=baseline,
+        outside_value=outside_value_usd,
+    )
+    for array in vars(market).values():
+        if isinstance(array, np.ndarray):
+            array.setflags(write=False)
+    return market

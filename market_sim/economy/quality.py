@@ -1,0 +1,256 @@
+"""Quality curves: how accuracy and tokens grow with test-time compute, model by model.
+
+A curve file is a CSV table with one row per model and compute level (docs/formats.md):
+
+    benchmark, method, model, compute_level, accuracy, tokens_per_query [, n_questions] [, source] [, ...]
+
+The bundled ones are the twelve open models of Test-Time Compute Games on GSM8K, AIME and GPQA; where
+each number comes from stands in economy/data/README.md.
+"""
+
+import csv
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from market_sim.errors import InputError, nearest, not_one_of
+from market_sim.theory.arrays import Array
+
+DATA = Path(__file__).parent / "data"
+
+METHODS = ("majority_voting", "best_of_n", "reasoning_effort")
+"""How test-time compute is spent: samples and a vote, samples and a reward model, or longer thinking."""
+
+REQUIRED = ("benchmark", "method", "model", "compute_level", "accuracy", "tokens_per_query")
+OPTIONAL = ("n_questions", "source")
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class QualityCurve:
+    """One model's measured accuracy and tokens on one benchmark, level by level in order of compute.
+
+    compute_level      (K,)  samples, or bin of reasoning effort; strictly rising
+    accuracy           (K,)  fraction of questions answered correctly
+    tokens_per_query   (K,)  mean tokens generated per query, > 0; need not rise with the level
+    n_questions        questions behind each accuracy; None where not told
+    extra              the file's other columns, one text per level
+    """
+
+    benchmark: str
+    method: str
+    model: str
+    compute_level: Array
+    accuracy: Array
+    tokens_per_query: Array
+    n_questions: int | None = None
+    source: str | None = None
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_curves(path: Path | str) -> list[QualityCurve]:
+    """The curves of a file, in the order in which the models first appear.
+
+    Raises InputError, naming file, row and column, for anything a curve cannot have.
+    """
+    path = Path(path)
+    rows = _read_table(path, REQUIRED)
+    groups: dict[tuple[str, str, str], list[tuple[int, dict[str, str]]]] = {}
+    for line, row in rows:
+        for column in ("benchmark", "method", "model"):
+            if not row[column]:
+                raise InputError(f"{path}: row {line}, column {column} is empty")
+        if row["method"] not in METHODS:
+            raise not_one_of(f"{path}: row {line}, column method", row["method"], METHODS)
+        _check_spelling(path, line, row, groups)
+        groups.setdefault((row["benchmark"], row["method"], row["model"]), []).append((line, row))
+    return [_curve(path, *key, lines) for key, lines in groups.items()]
+
+
+@cache
+def bundled_curves() -> tuple[QualityCurve, ...]:
+    """The paper's curves: twelve models, three benchmarks, three methods."""
+    return tuple(read_curves(DATA / "quality_curves.csv"))
+
+
+@cache
+def bundled_prices() -> Mapping[str, float]:
+    """The paper's prices, USD per million tokens generated, by model."""
+    rows = _read_table(DATA / "token_prices.csv", ("model", "usd_per_million_tokens"))
+    return {row["model"]: float(row["usd_per_million_tokens"]) for _, row in rows}
+
+
+def select_curves(
+    curves: list[QualityCurve] | tuple[QualityCurve, ...],
+    *,
+    where: str,
+    benchmark: str | None,
+    method: str | tuple[str, ...] | None,
+    models: tuple[str, ...] | None,
+) -> list[QualityCurve]:
+    """The curves of one benchmark and one method (or several), all models or the named ones in that order.
+
+    where  names the source in error sentences.  None selects what the curves have, if that is only one.
+    Raises InputError for a name that is not there, with the nearest one that is.
+    """
+    benchmark = _the_one("benchmark", benchmark, [c.benchmark for c in curves], where)
+    curves = [c for c in curves if c.benchmark == benchmark]
+    known = list(dict.fromkeys(c.method for c in curves))
+    methods = method if isinstance(method, tuple) else (_the_one("method", method, known, where),)
+    for name in methods:
+        if name not in known:
+            raise not_one_of(f"{where}: market.method (for {benchmark})", name, known)
+    curves = [c for c in curves if c.method in methods]
+    if models is None:
+        return curves
+    names = list(dict.fromkeys(c.model for c in curves))
+    for name in models:
+        if name not in names:
+            raise not_one_of(f"{where}: market.models", name, names)
+    return [c for name in models for c in curves if c.model == name]
+
+
+def _the_one(field_name: str, got: str | None, known: list[str], where: str) -> str:
+    names = list(dict.fromkeys(known))
+    if got is None:
+        if len(names) == 1:
+            return names[0]
+        raise InputError(
+            f"{where}: market.{field_name} is missing and the curves have several: {', '.join(names)}"
+        )
+    if got not in names:
+        raise not_one_of(f"{where}: market.{field_name}", got, names)
+    return got
+
+
+def _curve(
+    path: Path, benchmark: str, method: str, model: str, lines: list[tuple[int, dict[str, str]]]
+) -> QualityCurve:
+    seen: dict[float, int] = {}
+    table = []
+    for line, row in lines:
+        level = _number(path, line, row, "compute_level")
+        accuracy = _number(path, line, row, "accuracy")
+        tokens = _number(path, line, row, "tokens_per_query")
+        if level <= 0:
+            raise _refused(path, line, "compute_level", row, "a number above 0")
+        if not 0 <= accuracy <= 1:
+            raise _refused(path, line, "accuracy", row, "a fraction from 0 to 1")
+        if tokens <= 0:
+            raise _refused(path, line, "tokens_per_query", row, "a number above 0")
+        if level in seen:
+            raise InputError(
+                f"{path}: row {line}, column compute_level: {model} has level {level:g} twice "
+                f"for {benchmark}, {method} (first in row {seen[level]})"
+            )
+        seen[level] = line
+        table.append((level, accuracy, tokens, line, row))
+    table.sort(key=lambda entry: entry[0])
+    questions = [_questions(path, line, row) for *_, line, row in table]
+    first = table[0][-1]
+    others = [column for column in first if column not in REQUIRED + OPTIONAL]
+    return QualityCurve(
+        benchmark=benchmark,
+        method=method,
+        model=model,
+        compute_level=np.array([entry[0] for entry in table]),
+        accuracy=np.array([entry[1] for entry in table]),
+        tokens_per_query=np.array([entry[2] for entry in table]),
+        n_questions=questions[0],
+        source=first.get("source") or None,
+        extra={column: tuple(entry[-1][column] for entry in table) for column in others},
+    )
+
+
+def _questions(path: Path, line: int, row: dict[str, str]) -> int | None:
+    if not row.get("n_questions"):
+        return None
+    number = _number(path, line, row, "n_questions")
+    if number < 1 or number != int(number):
+        raise _refused(path, line, "n_questions", row, "a whole number above 0")
+    return int(number)
+
+
+def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
+    try:
+        value = float(row[column])
+    except ValueError:
+        raise _refused(path, line, column, row, "a number") from None
+    if not math.isfinite(value):
+        raise _refused(path, line, column, row, "a finite number")
+    return value
+
+
+def _refused(path: Path, line: int, column: str, row: dict[str, str], allowed: str) -> InputError:
+    return InputError(f"{path}: row {line}, column {column}: got {row[column]!r}, allowed is {allowed}")
+
+
+def _check_spelling(path: Path, line: int, row: dict[str, str], groups: Mapping) -> None:
+    """Refuse a name that differs from an earlier or bundled one in letter case only."""
+    for place, column in enumerate(("benchmark", "method", "model")):
+        known = {key[place] for key in groups}
+        if path.parent != DATA:
+            known |= {getattr(curve, column) for curve in bundled_curves()}
+        if row[column] in known:
+            continue
+        for name in sorted(known):
+            if name.casefold() == row[column].casefold():
+                raise InputError(
+                    f"{path}: row {line}, column {column}: {row[column]!r} differs from {name!r} "
+                    "in letter case only; spell it the same"
+                )
+
+
+def _read_table(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file as (line number, {column: text}); blank lines are skipped."""
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a CSV file of curves")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    if "\0" in text:
+        raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)")
+    if not text.strip():
+        raise InputError(f"{path}: is empty; wanted are the columns {', '.join(required)}")
+    reader = csv.reader(text.splitlines())
+    header: list[str] = []
+    rows: list[tuple[int, dict[str, str]]] = []
+    try:
+        for cells in reader:
+            cells = [cell.strip() for cell in cells]
+            if not any(cells):
+                continue
+            if not header:
+                header = cells
+                _check_header(path, header, required)
+            elif len(cells) != len(header):
+                raise InputError(
+                    f"{path}: row {reader.line_num} has {len(cells)} columns, the header has {len(header)}"
+                )
+            else:
+                rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise InputError(f"{path}: row {reader.line_num}: not readable as CSV: {error}") from None
+    if not rows:
+        raise InputError(f"{path}: has a header and no rows")
+    return rows
+
+
+def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:
+    for column in required:
+        if column not in header:
+            raise InputError(
+                f"{path}: column {column} is missing; the file has "
+                f"{', '.join(header)}{nearest(column, header)}"
+            )
+    twice = sorted({column for column in header if header.count(column) > 1})
+    if twice:
+        raise InputError(f"{path}: column {twice[0]} stands in the header twice")

@@ -1,0 +1,159 @@
+"""What a regime is: the rules of trade as a few pure functions, and the records they exchange.
+
+An action is an index into the regime's `Actions`.  Under pay-per-compute it is a compute level; in an
+auction it is a level, or "efficient for this request", with a share x of own surplus asked for
+(bid = cost + x W), and an overstatement of quality where the regime pays on reports (docs/round.md).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from market_sim.economy.ledger import Lots, Outcomes
+from market_sim.economy.market import Market, UserPopulation
+from market_sim.theory.arrays import Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """The options of an auction.
+
+    payment            the quality the winner is paid on: as realised, as expected, or as reported
+    audit_probability  of a request paid on reported quality
+    clawback           multiple of the overstatement that an audit takes back
+    ties               "lowest" index, or "random" among equals
+    """
+
+    payment: Literal["realised", "expected", "reported"] = "realised"
+    audit_probability: float = 0.0
+    clawback: float = 1.0
+    ties: Literal["lowest", "random"] = "lowest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Actions:
+    """The actions of one task, A of them, and who has which.
+
+    level     (A,)    compute level, or auction.EFFICIENT
+    share     (A,)    share of own surplus asked for (0 under posted prices)
+    overstate (A,)    added to f(accuracy) in the report
+    steps     (A, 3)  place in the order of levels, shares and reports ("efficient" follows the levels)
+    allowed   (N, A)  bool
+    truthful  ()      the action that tells the truth; None under posted prices
+    """
+
+    level: Array
+    share: Array
+    overstate: Array
+    steps: Array
+    allowed: Array
+    truthful: int | None
+
+    def lowest(self) -> Array:
+        """Everybody's lowest compute level (with truthful bids), (N,)."""
+        return self.at_level(np.zeros(len(self.allowed), dtype=int))
+
+    def at_level(self, levels: Array) -> Array:
+        """The action of each provider's given level, telling the truth otherwise, (N,)."""
+        honest = (self.share == 0) & (self.overstate == 0)
+        return np.array([np.flatnonzero(honest & (self.level == k))[0] for k in levels])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shocks:
+    """A round's randomness, one stream per purpose, the same under every regime.
+
+    Individuals take one uniform each, in the order of the users; segments draw counts.
+    """
+
+    choice: np.random.Generator
+    outcome: np.random.Generator
+    audit: np.random.Generator
+
+
+@dataclass(frozen=True, kw_only=True)
+class Match:
+    """Who serves whom.
+
+    expected          lots in expectation
+    drawn             lots as drawn; None under expected demand
+    rows              (L,) the user of each drawn lot; None where users are segments
+    choice            (U,) int16 provider of each individual, OUTSIDE for none; None likewise
+    log_sum_usd       expected log-sum surplus per arriving request; None where choice has no noise
+    """
+
+    expected: Lots
+    drawn: Lots | None
+    rows: Array | None
+    choice: Array | None
+    log_sum_usd: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Offer:
+    """What each provider stands ready to do for one kind of user, (N,) each.
+
+    level    index of the compute level
+    bid_usd  price bid per query in an auction; NaN under posted prices
+    """
+
+    level: Array
+    bid_usd: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """The money side of lots of requests, (L,) each.
+
+    payment  what the users of the lot pay in all, USD
+    bid      price asked per query, USD
+    """
+
+    payment: Array
+    bid: Array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Payoffs:
+    """Expected profits per arriving request of each own action, for P providers.
+
+    relative   (P, A)  divided by the largest of the provider's own in size; -inf where not allowed
+    log_scale  (P,)    ln of that largest, USD: profits themselves may be too small to be told apart
+    """
+
+    relative: Array
+    log_scale: Array
+
+    def usd(self) -> Array:
+        """The profits, USD per request, (P, A); -inf where not allowed."""
+        return self.relative * np.exp(self.log_scale)[:, None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """A regime.
+
+    actions         what a provider can choose between, as a grid of indices
+    offer           what the standing actions offer to a user of a given value_scale
+    match           who serves whose request: probabilities first, then draws from them
+    settle          what is asked and what is paid for each lot of requests
+    counterfactual  what each own action would earn in expectation against the others' standing ones
+    best_welfare    the most welfare the same allocation rule can reach, and whether that is "exact" or a
+                    "bound": the yardstick of inefficiency (docs/theory.md 2.8)
+    bids            whether actions carry bids
+    terms           the options of an auction
+    """
+
+    name: str
+    summary: str
+    source: str
+    actions: Callable[["Regime", Market, int], Actions]
+    match: Callable[["Regime", Market, int, Array, UserPopulation, Shocks | None], Match]
+    offer: Callable[["Regime", Market, int, Array, float], Offer]
+    settle: Callable[["Regime", Market, int, Array, Lots, Outcomes], Settlement]
+    counterfactual: Callable[["Regime", Market, int, Array, UserPopulation, Array], Payoffs]
+    best_welfare: Callable[[Market, int, UserPopulation], tuple[float, str]]
+    bids: bool
+    terms: Terms = field(default_factory=Terms)

@@ -1,0 +1,63 @@
+"""The registry of regimes.  A new one is a few pure functions (economy/regime.py) and one entry here."""
+
+from market_sim.economy.auctions import (
+    auction_best_welfare,
+    auction_match,
+    bid_actions,
+    bid_offer,
+    first_price_counterfactual,
+    first_price_settle,
+    second_price_counterfactual,
+    second_price_settle,
+)
+from market_sim.economy.pay_per_compute import (
+    level_actions,
+    level_offer,
+    logit_best_welfare,
+    logit_counterfactual,
+    logit_match,
+    posted_settle,
+)
+from market_sim.economy.regime import Regime
+
+REGIMES: dict[str, Regime] = {
+    regime.name: regime
+    for regime in (
+        Regime(
+            name="pay_per_compute",
+            summary="each provider posts a compute level and bills its tokens; users choose by logit",
+            source="arXiv:2601.21839; the pricing in use today",
+            actions=level_actions,
+            offer=level_offer,
+            match=logit_match,
+            settle=posted_settle,
+            counterfactual=logit_counterfactual,
+            best_welfare=logit_best_welfare,
+            bids=False,
+        ),
+        Regime(
+            name="second_price_auction",
+            summary="best offer serves each request and is paid its quality less the second-best value",
+            source="arXiv:2601.21839; Vickrey 1961; Che 1993",
+            actions=bid_actions,
+            offer=bid_offer,
+            match=auction_match,
+            settle=second_price_settle,
+            counterfactual=second_price_counterfactual,
+            best_welfare=auction_best_welfare,
+            bids=True,
+        ),
+        Regime(
+            name="first_price_auction",
+            summary="best offer serves each request and is paid the price it bid",
+            source="Che 1993; a comparator",
+            actions=bid_actions,
+            offer=bid_offer,
+            match=auction_match,
+            settle=first_price_settle,
+            counterfactual=first_price_counterfactual,
+            best_welfare=auction_best_welfare,
+            bids=True,
+        ),
+    )
+}

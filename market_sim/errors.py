@@ -1,0 +1,25 @@
+"""What the user did wrong, said in one sentence: where, what was got, what is allowed."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class InputError(ValueError):
+    """Bad input.  Its text is one sentence for the person who gave the input; the commands end with 2."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' (did you mean X?)' for the known word nearest to a misspelt one; '' where none is near.
+
+    >>> nearest("beter_reply", ["best_reply", "better_reply"])
+    ' (did you mean better_reply?)'
+    """
+    by_lower = {name.casefold(): name for name in known}
+    close = get_close_matches(word.casefold(), by_lower, n=1, cutoff=0.5)
+    return f" (did you mean {by_lower[close[0]]}?)" if close else ""
+
+
+def not_one_of(where: str, got: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not in a list of known ones."""
+    known = list(known)
+    return InputError(f"{where} = {got!r} is not one of {', '.join(known)}{nearest(got, known)}")

@@ -1,0 +1,159 @@
+"""The market as a Mesa model: step() plays one round (simulation/round.py) and nothing else."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Self
+
+import mesa
+import numpy as np
+
+from market_sim.economy.market import (
+    PAPER_MARGIN,
+    PAPER_VALUE_OF_CORRECT_USD,
+    alike_users,
+    make_market,
+    make_providers,
+)
+from market_sim.economy.quality import bundled_curves, select_curves
+from market_sim.economy.regimes import REGIMES
+from market_sim.errors import InputError, not_one_of
+from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
+from market_sim.simulation.recorder import PROVIDER_COLUMNS, ROUND_COLUMNS, Recorder
+from market_sim.simulation.round import Activation, Demand, Parts, Record, State, begin, play_round
+from market_sim.theory.learning import RULES
+
+MOST_USER_AGENTS = 10_000
+"""Up to this many individuals are one agent each; more are one agent together."""
+
+
+class MarketModel(mesa.Model):
+    """Providers choosing compute, users choosing providers, round by round.
+
+    Keywords are flat and have defaults, for `mesa.batch_run` and SolaraViz; `from_parts` takes a market,
+    population, regime and rules of your own.
+
+    benchmark   "GSM8K", "AIME" or "GPQA"
+    method      "majority_voting", "best_of_n" or "reasoning_effort"
+    models      names, None for all that were evaluated so
+    regime      a name in REGIMES
+    rule        a name in RULES, for every provider
+    activation  "default", "one_at_a_time" or "simultaneous" (docs/round.md)
+    beta        users' rationality, 1/USD
+    margin      price over cost, minus one
+    users       number of users
+    demand      "sampled" or "expected" (a continuum of users)
+    rng         seed; the same integer gives the same users, tasks and shocks under every regime
+
+    >>> model = MarketModel(users=100, rng=1)
+    >>> for _ in range(3):
+    ...     model.step()
+    >>> model.time, len(model.datacollector.get_model_vars_dataframe())
+    (3.0, 4)
+    """
+
+    parts: Parts
+    state: State
+    record: Record
+    recorder: Recorder
+    datacollector: mesa.DataCollector
+
+    def __init__(
+        self,
+        *,
+        benchmark: str = "GSM8K",
+        method: str = "majority_voting",
+        models: Sequence[str] | None = None,
+        regime: str = "pay_per_compute",
+        rule: str = "better_reply",
+        activation: Activation = "default",
+        beta: float = 1000.0,
+        margin: float = PAPER_MARGIN,
+        users: int = 1000,
+        demand: Demand = "sampled",
+        rng: Any = None,
+    ) -> None:
+        super().__init__(rng=rng)
+        for name, value, registry in (("regime", regime, REGIMES), ("rule", rule, RULES)):
+            if value not in registry:
+                raise not_one_of(f"MarketModel: {name}", value, registry)
+        for name, value, allowed in (
+            ("activation", activation, ("default", "one_at_a_time", "simultaneous")),
+            ("demand", demand, ("sampled", "expected")),
+        ):
+            if value not in allowed:
+                raise not_one_of(f"MarketModel: {name}", value, allowed)
+        for name, number, least in (("beta", beta, "at least 0"), ("margin", margin, "above 0")):
+            if not (np.isfinite(number) and (number > 0 or (number == 0 and name == "beta"))):
+                raise InputError(f"MarketModel: {name} = {number} is not allowed; it must be {least}")
+        if users < 1:
+            raise InputError(f"MarketModel: users = {users} is not allowed; it must be at least 1")
+        curves = select_curves(
+            bundled_curves(),
+            where="MarketModel",
+            benchmark=benchmark,
+            method=method,
+            models=None if models is None else tuple(models),
+        )
+        market = make_market(
+            make_providers(curves, where="MarketModel", margin=margin),
+            value_of_correct_usd=PAPER_VALUE_OF_CORRECT_USD[benchmark],
+        )
+        seed = rng if isinstance(rng, int | np.integer) else self.rng.integers(2**63)
+        self._begin(
+            Parts(
+                market=market,
+                users=alike_users(users, beta),
+                regime=REGIMES[regime],
+                rules=(RULES[rule],) * market.n_providers,
+                activation=activation,
+                demand=demand,
+                seed=int(seed),
+            )
+        )
+
+    @classmethod
+    def from_parts(cls, parts: Parts) -> Self:
+        """A model of a market, population, regime and rules made elsewhere; parts.seed is its seed."""
+        model = cls.__new__(cls)
+        mesa.Model.__init__(model, rng=parts.seed)
+        model._begin(parts)
+        return model
+
+    def _begin(self, parts: Parts) -> None:
+        self.parts = parts
+        self.state, self.record = begin(parts)
+        self.recorder = Recorder(parts.market.tasks[0], parts.market.providers)
+        for index in range(parts.market.n_providers):
+            ProviderAgent(self, index)
+        if parts.users.individuals and parts.users.n_people > MOST_USER_AGENTS:
+            CrowdAgent(self)
+        else:
+            for row in range(len(parts.users.beta)):
+                UserAgent(self, row)
+        self.datacollector = mesa.DataCollector(
+            model_reporters={
+                name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
+            },
+            tables={"providers": ["round", "provider", *PROVIDER_COLUMNS]},
+        )
+        self._keep()
+
+    def step(self) -> None:
+        """Play one round."""
+        self.state, self.record = play_round(self.parts, self.state)
+        self._keep()
+
+    def _keep(self) -> None:
+        self.recorder.add(self.record)
+        self.datacollector.collect(self)
+        # Columns are extended whole: add_table_row would be one call per provider and round.
+        table = self.datacollector.tables["providers"]
+        names = self.parts.market.providers
+        table["round"].extend([self.state.round] * len(names))
+        table["provider"].extend(names)
+        for column in PROVIDER_COLUMNS:
+            table[column].extend(getattr(self.record.providers, column).tolist())
+
+
+def _of_last_round(model: MarketModel, name: str) -> float:
+    return getattr(model.record.row, name)
