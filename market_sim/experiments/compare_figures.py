@@ -1,0 +1,39 @@
+"""What a comparison leaves on disk: its numbers, who gets what, and the play under each regime."""
+
+import hashlib
+from pathlib import Path
+
+from market_sim.experiments import store
+from market_sim.experiments.compare import TITLES, Comparison
+from market_sim.experiments.figures import SurplusSplit, play_figure, save, surplus_bars
+
+
+def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:
+    """Write comparison.json, surplus and play-<regime> (PNG, SVG) to a folder beside the runs'.
+
+    Returns the paths.  The folder is whole or not there; the same runs give the same folder.
+    """
+    runs = "+".join(run.fingerprint for run in comparison.runs)
+    digest = hashlib.sha256(runs.encode()).hexdigest()[:12]
+    folder = Path(out) / comparison.name / f"compare-seed{comparison.seed}-{digest}"
+    about = {"scenario": comparison.name, "seed": comparison.seed}
+
+    def write(draft: Path) -> None:
+        store.write_json(draft / "comparison.json", comparison.to_dict())
+        split = [
+            SurplusSplit(
+                name=TITLES.get(measures.regime, measures.regime),
+                user_value_usd=measures.user_value_usd,
+                provider_profit_usd=measures.provider_profit_usd,
+                lost_usd=measures.lost_usd,
+            )
+            for measures in comparison.measures
+        ]
+        save(surplus_bars(split, comparison.name), draft / "surplus", about)
+        for run in comparison.runs:
+            heading = f"{comparison.name}, {TITLES.get(run.regime, run.regime)}"
+            figure = play_figure(run.rounds, run.providers, heading)
+            save(figure, draft / f"play-{run.regime}", about | {"regime": run.regime})
+
+    store.write_folder(folder, write)
+    return sorted(folder.iterdir())

@@ -1,0 +1,197 @@
+"""One run of a scenario: rows, and the folder that keeps them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from market_sim.economy.market import Market
+from market_sim.experiments import store
+from market_sim.experiments.build import (
+    fingerprint,
+    market_of,
+    regime_of,
+    resolved,
+    rules_of,
+    start_levels_of,
+    to_toml,
+    users_of,
+)
+from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.simulation.model import MarketModel
+from market_sim.simulation.round import Parts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Progress = Callable[[int, int], None]
+"""Called with rounds done and rounds in all."""
+
+OUT = Path("runs") / "out"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Run:
+    """A finished run.
+
+    fingerprint        of the resolved scenario
+    rounds, providers  columns of rounds.parquet and providers.parquet (docs/formats.md)
+    folder             where it was kept; None where it was not
+    reused             whether the rows were read from an earlier run of the same scenario and seed
+    """
+
+    name: str
+    regime: str
+    seed: int
+    fingerprint: str
+    rounds: dict[str, np.ndarray]
+    providers: dict[str, np.ndarray]
+    folder: Path | None
+    reused: bool
+
+    def late(self) -> slice:
+        """The second half of the rounds, which summaries average over."""
+        n = len(self.rounds["round"])
+        return slice(min(n - 1, 1 + (n - 1) // 2), n)
+
+    def mean(self, column: str) -> float:
+        """Mean of a column of rounds over the second half, leaving out rounds where it is undefined."""
+        values = self.rounds[column][self.late()]
+        defined = values[~np.isnan(values)]
+        return float(defined.mean()) if len(defined) else float("nan")
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the second half of the rounds, and each provider's level and share."""
+        columns = [name for name in self.rounds if name != "round"]
+        last = int(self.rounds["round"][-1])
+        first = int(self.rounds["round"][self.late()][0])
+        chosen = self.providers["round"] >= first
+        by_provider = {}
+        for name in dict.fromkeys(self.providers["provider"].tolist()):
+            own = chosen & (self.providers["provider"] == name)
+            by_provider[name] = {
+                "compute_level": float(self.providers["compute_level"][own][-1]),
+                "share": float(self.providers["share"][own].mean()),
+            }
+        means = {name: _defined(self.mean(name)) for name in columns}
+        return {
+            "name": self.name,
+            "regime": self.regime,
+            "seed": self.seed,
+            "rounds": last,
+            "averaged_from_round": first,
+            "means": means,
+            "providers": by_provider,
+            "folder": None if self.folder is None else str(self.folder),
+        }
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per round."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rounds)
+
+    def __repr__(self) -> str:
+        return (
+            f"<Run {self.name} {self.regime} seed={self.seed}: {self.rounds['round'][-1]} rounds, "
+            f"welfare {1000 * self.mean('welfare_usd'):.3f} USD per 1,000 queries>"
+        )
+
+
+def parts_of(scenario: Scenario, market: Market | None = None) -> Parts:
+    """What the scenario's rounds are played with."""
+    market = market_of(scenario) if market is None else market
+    regime = regime_of(scenario)
+    return Parts(
+        market=market,
+        users=users_of(scenario),
+        regime=regime,
+        rules=rules_of(scenario, market, regime),
+        activation=scenario.providers.activation,
+        demand=scenario.users.demand,
+        seed=scenario.seed,
+        start_levels=start_levels_of(scenario, market),
+        metrics_every=scenario.output.metrics_every,
+        keep_requests=scenario.output.requests,
+    )
+
+
+def run(
+    scenario: Path | str | dict[str, Any] | Scenario,
+    *,
+    seed: int | None = None,
+    rounds: int | None = None,
+    regime: str | None = None,
+    out: Path | str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Run:
+    """Play a scenario.
+
+    seed, rounds, regime  instead of the scenario's
+    out    folder that run folders go to; None keeps nothing on disk
+    force  play again where a complete run of the same scenario and seed stands already
+    Raises InputError for a bad scenario, before anything is written.
+    """
+    scenario = changed(load_scenario(scenario), seed=seed, rounds=rounds, regime__kind=regime)
+    market = market_of(scenario)
+    parts = parts_of(scenario, market)
+    digest = fingerprint(scenario, market)
+    folder = None
+    if out is not None:
+        folder = Path(out) / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
+
+    def result(tables: dict[str, dict[str, np.ndarray]], reused: Literal["reused", "played"]) -> Run:
+        return Run(
+            name=scenario.name,
+            regime=scenario.regime.kind,
+            seed=scenario.seed,
+            fingerprint=digest,
+            rounds=tables["rounds"],
+            providers=tables["providers"],
+            folder=folder,
+            reused=reused == "reused",
+        )
+
+    if folder is not None and not force and store.manifest_of(folder) is not None:
+        kept = {table: store.read_table(folder / f"{table}.parquet") for table in ("rounds", "providers")}
+        return result(kept, "reused")
+    started, clock = datetime.now(UTC), time.perf_counter()
+    model = MarketModel.from_parts(parts)
+    for done in range(scenario.rounds):
+        model.step()
+        if progress is not None:
+            progress(done + 1, scenario.rounds)
+    tables = {"rounds": model.recorder.rounds(), "providers": model.recorder.providers()}
+    if scenario.output.requests:
+        tables["requests"] = model.recorder.requests()
+
+    if folder is not None:
+        manifest = {
+            "scenario": scenario.name,
+            "regime": scenario.regime.kind,
+            "seed": scenario.seed,
+            "versions": store.versions(),
+            "git_commit": store.git_commit(),
+            "started": started.isoformat(timespec="seconds"),
+            "wall_time_s": round(time.perf_counter() - clock, 3),
+            "rows": {table: len(columns["round"]) for table, columns in tables.items()},
+            "complete": True,
+        }
+
+        def write(draft: Path) -> None:
+            (draft / "scenario.toml").write_text(to_toml(resolved(scenario, market)), encoding="utf-8")
+            for table, columns in tables.items():
+                store.write_table(draft / f"{table}.parquet", columns)
+            store.write_json(draft / store.MANIFEST, manifest)
+
+        store.write_folder(folder, write)
+    return result(tables, "played")
+
+
+def _defined(value: float) -> float | None:
+    return value if np.isfinite(value) else None

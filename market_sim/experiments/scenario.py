@@ -1,0 +1,294 @@
+"""Scenario files: a market, its users, its providers and its regime, in TOML (docs/formats.md).
+
+A scenario is checked once, when it is read: an unknown key, a wrong type or an impossible value is
+refused with one sentence.  Everything after that trusts it.
+"""
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from market_sim.economy.market import (
+    PAPER_BASELINE,
+    PAPER_MARGIN,
+    QUALITY_CURVES,
+)
+from market_sim.economy.regimes import REGIMES
+from market_sim.errors import InputError, nearest
+from market_sim.theory.learning import RULES
+
+
+def _known(registry: Iterable[str]) -> BeforeValidator:
+    """A field whose value must be a name in a registry."""
+    names = list(registry)
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str) and value not in names:
+            raise ValueError(f"is not one of {', '.join(names)}{nearest(value, names)}")
+        return value
+
+    return BeforeValidator(check)
+
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+RuleName = Annotated[str, _known(RULES)]
+RegimeName = Annotated[str, _known(REGIMES)]
+CurveName = Annotated[str, _known(QUALITY_CURVES)]
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Methods = Annotated[str | tuple[str, ...], BeforeValidator(_as_tuple)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class MarketSection(_Section):
+    """What is served and what it is worth."""
+
+    curves: str | None = None
+    benchmark: str | None = None
+    method: Methods | None = None
+    models: Names | None = None
+    prices: dict[str, Positive] = {}
+    value_of_correct_usd: Positive | None = None
+    baseline: Probability = PAPER_BASELINE
+    quality_curve: CurveName = "linear"
+    margin: Positive | dict[str, Positive] = PAPER_MARGIN
+    outside_value_usd: Finite = 0.0
+
+
+class Segment(_Section):
+    """A group of users who are alike."""
+
+    size: Annotated[int, Field(ge=1)]
+    beta: NotNegative
+    value_scale: Positive = 1.0
+
+
+class UsersSection(_Section):
+    """Who buys."""
+
+    count: Annotated[int, Field(ge=1)] = 2000
+    beta: NotNegative = 1000.0
+    segments: Annotated[tuple[Segment, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
+    information: Literal["full"] = "full"
+    demand: Literal["sampled", "expected"] = "sampled"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_description(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "segments" in data and {"count", "beta"} & set(data):
+            raise ValueError("segments say how many users there are and their beta: leave count and beta out")
+        return data
+
+
+class Learning(_Section):
+    """One rule for all providers, or one by model with `rule` for the rest."""
+
+    rule: RuleName | None = None
+    by_model: dict[str, RuleName] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, data: Any) -> Any:
+        """{rule = "x", "Some-Model" = {rule = "y"}}: keys that are not `rule` are models."""
+        if not isinstance(data, dict) or "by_model" in data:
+            return data
+        by_model = {}
+        for model, choice in data.items():
+            if model == "rule":
+                continue
+            if not isinstance(choice, dict) or set(choice) != {"rule"}:
+                raise ValueError(
+                    f'entry {model!r} must be a table with the key rule, like {{rule = "fixed"}}'
+                )
+            by_model[model] = choice["rule"]
+        return {"rule": data.get("rule"), "by_model": by_model}
+
+
+class ProvidersSection(_Section):
+    """How providers act."""
+
+    learning: Learning = Learning(rule="better_reply")
+    auction_learning: Learning = Learning(rule="truthful")
+    activation: Literal["default", "one_at_a_time", "simultaneous"] = "default"
+    start: Literal["lowest", "highest"] | dict[str, Positive] = "lowest"
+
+
+class RegimeSection(_Section):
+    """The rules of trade, and the options of an auction."""
+
+    kind: RegimeName = "pay_per_compute"
+    payment: Literal["realised", "expected", "reported"] = "realised"
+    audit_probability: Probability = 0.0
+    clawback: NotNegative = 1.0
+    ties: Literal["lowest", "random"] = "lowest"
+
+
+class OutputSection(_Section):
+    """What a run keeps."""
+
+    requests: bool = False
+    metrics_every: Annotated[int, Field(ge=1)] = 1
+
+
+class Scenario(_Section):
+    """A scenario file, checked.  `where` names the file in error sentences."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    rounds: Annotated[int, Field(ge=1)] = 200
+    seed: Annotated[int, Field(ge=0)] = 1
+    market: MarketSection = MarketSection()
+    users: UsersSection = UsersSection()
+    providers: ProvidersSection = ProvidersSection()
+    regime: RegimeSection = RegimeSection()
+    output: OutputSection = OutputSection()
+
+    _where: str = PrivateAttr(default="scenario")
+    _folder: Path = PrivateAttr(default=Path())
+
+    @property
+    def where(self) -> str:
+        return self._where
+
+    @property
+    def folder(self) -> Path:
+        """Paths in the scenario are relative to this one."""
+        return self._folder
+
+
+def load_scenario(source: "Path | str | Mapping[str, Any] | Scenario") -> Scenario:
+    """A scenario from a file, the name of a file in runs/, a dictionary, or one that is already checked.
+
+    Raises InputError with one sentence: file, field, what was got, what is allowed.
+    """
+    if isinstance(source, Scenario):
+        return source
+    if isinstance(source, Mapping):
+        return _checked(dict(source), "scenario", Path())
+    path = _scenario_path(Path(source))
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not a text file (a scenario in TOML is wanted)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not TOML: {error}") from None
+    if not data:
+        raise InputError(f"{path}: is empty; a scenario needs at least a name")
+    return _checked(data, str(path), path.parent)
+
+
+def _scenario_path(path: Path) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, not a scenario file")
+    if path.exists():
+        return path
+    by_name = Path("runs") / f"{path}.toml"
+    if path.suffix != ".toml" and by_name.exists():
+        return by_name
+    known = sorted(str(p) for p in Path("runs").glob("*.toml"))
+    raise InputError(
+        f"{path}: there is no such scenario file{nearest(str(path), known)}; "
+        "market-sim list scenarios shows those in runs/"
+    )
+
+
+def changed(scenario: Scenario, **changes: Any) -> Scenario:
+    """The scenario with top-level or dotted keys replaced (`regime__kind="..."`) and checked again."""
+    data = scenario.model_dump(mode="python", exclude_unset=True)
+    for key, value in changes.items():
+        if value is None:
+            continue
+        *sections, name = key.split("__")
+        place = data
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return _checked(data, scenario.where, scenario.folder)
+
+
+def _checked(data: dict[str, Any], where: str, folder: Path) -> Scenario:
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error, data)}") from None
+    scenario._where, scenario._folder = where, folder
+    return scenario
+
+
+def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
+    """The first error of a validation, for people."""
+    first = error.errors(include_url=False)[0]
+    path = [part for part in first["loc"] if _is_key(part, data)]
+    field, got = ".".join(map(str, path)), first["input"]
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(path[:-1])
+        return f"{field} is not a known key; known are {', '.join(known)}{nearest(str(path[-1]), known)}"
+    if kind == "missing":
+        return f"{field or first['loc'][-1]} is missing"
+    if kind == "value_error":
+        message = str(first["ctx"]["error"])
+        return (
+            f"{field} = {got!r} {message}" if message.startswith("is not one of") else f"{field}: {message}"
+        )
+    if kind == "literal_error":
+        choices = [choice.strip("' ") for choice in first["ctx"]["expected"].replace(" or ", ",").split(",")]
+        hint = nearest(got, choices) if isinstance(got, str) else ""
+        return f"{field} = {got!r} is not one of {', '.join(choices)}{hint}"
+    allowed = first["msg"]
+    for theirs, ours in _WORDS.items():
+        allowed = allowed.replace(theirs, ours)
+    return f"{field} = {got!r} is not allowed; {allowed[0].lower()}{allowed[1:]}"
+
+
+_WORDS = {
+    "Input should": "it must",
+    "Value should": "it must",
+    "greater than or equal to": "at least",
+    "less than or equal to": "at most",
+    "greater than": "above",
+    "a valid dictionary or instance of ": "a table, ",
+    " after validation": "",
+    ", unable to parse string as a number": "",
+}
+"""Pydantic's words, and those of this project."""
+
+
+def _is_key(part: str | int, data: Any) -> bool:
+    """Whether a part of pydantic's location is a key of the file, not the name of a branch of a union."""
+    return isinstance(part, int) or not (
+        part in ("str", "float", "int") or part.startswith(("tuple[", "dict[", "literal[", "constrained"))
+    )
+
+
+def _known_keys(path: list[str | int]) -> list[str]:
+    section: Any = Scenario
+    for part in path:
+        if isinstance(part, int):
+            continue
+        annotation = section.model_fields[part].annotation
+        section = Segment if part == "segments" else annotation
+    return list(section.model_fields)

@@ -1,0 +1,118 @@
+"""Run folders: whole or not there at all.
+
+A folder is written under a temporary name and renamed when everything is in it; one without a manifest
+that says complete = true is not a result (docs/formats.md).
+"""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from market_sim.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MANIFEST = "manifest.json"
+PACKAGES = ("market-sim", "mesa", "numpy", "pyarrow")
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a folder and put it in place at once, instead of what stood there.
+
+    Raises InputError where the place cannot be written; nothing half-written is left.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+    try:
+        write(draft)
+        if folder.exists():
+            shutil.rmtree(folder)
+        draft.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """One Parquet file; the same columns give the same bytes."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({name: pa.array(column) for name, column in columns.items()}), path)
+
+
+def read_table(path: Path) -> dict[str, np.ndarray]:
+    """The columns of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def write_json(path: Path, data: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def manifest_of(folder: Path) -> dict[str, Any] | None:
+    """The manifest of a complete folder; None where there is none."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and manifest.get("complete") is True else None
+
+
+def complete_folders(root: Path) -> list[Path]:
+    """Every complete run below a folder, in the order of their names."""
+    if not root.is_dir():
+        raise InputError(f"{root}: there is no such folder of runs")
+    found = (path.parent for path in root.rglob(MANIFEST))
+    return sorted(path for path in found if manifest_of(path) is not None)
+
+
+def load_rounds(folder: Path) -> "pd.DataFrame":
+    """rounds.parquet of a complete run, with its regime and seed as columns."""
+    import pandas as pd
+
+    manifest = manifest_of(folder)
+    if manifest is None:
+        raise InputError(f"{folder}: is not a complete run")
+    frame = pd.read_parquet(folder / "rounds.parquet")
+    for position, key in enumerate(("scenario", "regime", "seed")):
+        frame.insert(position, key, manifest[key])
+    return frame
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of what a result depends on."""
+    return {name: version(name) for name in PACKAGES}
+
+
+@cache
+def git_commit() -> str | None:
+    """The commit of the checkout the package runs from; None outside one."""
+    here = Path(__file__).resolve().parents[2]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() or None
