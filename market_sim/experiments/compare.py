@@ -162,8 +162,7 @@ def _sentences(runs: Sequence[Run], measures: Sequence[Measures], other: int) ->
         ("providers are", "provider_profit_usd"),
     ):
         gain, error = paired_difference(runs[0], runs[other], column)
-        verdict = _verdict(who, gain, error)
-        said.append(f"Under {here} {verdict} than under {there}." if "off" in verdict else f"{verdict}.")
+        said.append(f"Under {here} {who} {_verdict(gain, error)} than under {there}.")
     surplus = new.log_sum_surplus_usd - base.log_sum_surplus_usd
     if np.isfinite(surplus) and surplus != 0:
         word = "better" if surplus > 0 else "worse"
@@ -177,10 +176,11 @@ def _sentences(runs: Sequence[Run], measures: Sequence[Measures], other: int) ->
     return said
 
 
-def _verdict(who: str, gain: float, error: float) -> str:
+def _verdict(gain: float, error: float) -> str:
+    """How much better or worse off; within two standard errors it cannot be told."""
     if abs(gain) <= max(2 * error, 1e-12):
-        return f"{who.capitalize()} no measurably better or worse off ({_money(gain)} +- {_money(2 * error)})"
-    return f"{who} {_money(gain)} {'better' if gain > 0 else 'worse'} off"
+        return f"neither measurably better nor worse off ({1000 * gain:+.3f} +- {1000 * 2 * error:.3f})"
+    return f"{_money(gain)} {'better' if gain > 0 else 'worse'} off"
 
 
 def _money(usd: float) -> str:

@@ -23,7 +23,7 @@ from market_sim.experiments.build import (
 )
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.simulation.model import MarketModel
-from market_sim.simulation.round import Parts
+from market_sim.simulation.round import TASK, Parts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,6 +178,7 @@ def run(
             "versions": store.versions(),
             "git_commit": store.git_commit(),
             "started": started.isoformat(timespec="seconds"),
+            "optimum_kind": parts.regime.best_welfare(market, TASK, parts.users)[1],
             "wall_time_s": round(time.perf_counter() - clock, 3),
             "rows": {table: len(columns["round"]) for table, columns in tables.items()},
             "complete": True,
