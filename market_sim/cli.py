@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console
@@ -49,17 +49,23 @@ PER = 1000
 def main() -> None:
     """The entry point: bad input ends with one sentence and exit code 2."""
     try:
-        sys.exit(app(standalone_mode=False) or 0)
-    except (InputError, TyperException) as error:
-        _fail(error.format_message() if isinstance(error, TyperException) else str(error))
-    except typer.Exit as error:
-        sys.exit(error.exit_code)
-    except (typer.Abort, KeyboardInterrupt):
+        code = app(standalone_mode=False) or 0
+    except TyperException as error:
+        _fail(error.format_message())
+    except InputError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(f"{error.filename or 'output'}: {error.strerror}")
+    if code == STOPPED:
         print("market-sim: stopped; nothing half-written was left", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(code)
 
 
-def _fail(sentence: str) -> None:
+STOPPED = 130
+"""What typer gives for Ctrl-C."""
+
+
+def _fail(sentence: str) -> NoReturn:
     print(f"market-sim: {sentence}", file=sys.stderr)
     sys.exit(2)
 
@@ -181,6 +187,9 @@ def list_(
         _print_json({what: rows})
         return
     table = _table(*rows[0]) if rows else _table("none")
+    for column, value in zip(table.columns, rows[0].values() if rows else (), strict=False):
+        column.justify = "left" if isinstance(value, str) else "right"
+        column.overflow = "fold"
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     _console().print(table)
