@@ -142,7 +142,20 @@ class Solution:
         )
 
 
-def solve_market(market: Market, betas: Sequence[float] | Array, seed: int = 0) -> list[Solution]:
+class Solutions(tuple[Solution, ...]):
+    """The solutions of one market at several rationalities, in the order asked for."""
+
+    def to_frame(self) -> "pd.DataFrame":
+        """One row per rationality, equilibrium and provider."""
+        import pandas as pd
+
+        return pd.concat([solution.to_frame() for solution in self], ignore_index=True)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self))
+
+
+def solve_market(market: Market, betas: Sequence[float] | Array, seed: int = 0) -> Solutions:
     """Solve a market of one task for each rationality, all in one pass over arrays.
 
     seed  gives the order in which providers move in the paper's dynamics
@@ -187,7 +200,7 @@ def solve_market(market: Market, betas: Sequence[float] | Array, seed: int = 0) 
                 auction=auction,
             )
         )
-    return solutions
+    return Solutions(solutions)
 
 
 def paper_path(games: Game, seed: int) -> Path:

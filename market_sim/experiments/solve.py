@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from market_sim.economy.market import Market
-from market_sim.economy.solve import Solution, solve_market
+from market_sim.economy.solve import Solutions, solve_market
 from market_sim.errors import InputError
 from market_sim.experiments.build import market_of, users_of
 from market_sim.experiments.scenario import Scenario, load_scenario
@@ -15,7 +15,7 @@ def solve(
     scenario: Path | str | Mapping[str, Any] | Scenario,
     *,
     beta: float | Sequence[float] | None = None,
-) -> list[Solution]:
+) -> Solutions:
     """Solve a scenario's market for its own rationality, or for the given ones, in one pass.
 
     Raises InputError for a bad scenario, or one whose users are of several types: no list of equilibria

@@ -348,7 +348,7 @@ def _provider_rows(parts: Parts, state: State, ledger: Ledger) -> ProviderRows:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _nashconv(regime: Regime, market: Market, users: UserPopulation, actions: tuple[int, ...]) -> float:
     """Sum over providers of what each could add by a unilateral move, USD per request.
 
@@ -359,7 +359,7 @@ def _nashconv(regime: Regime, market: Market, users: UserPopulation, actions: tu
     return float((usd.max(axis=1) - usd[everybody, standing]).sum())
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def _yardsticks(regime: Regime, market: Market, users: UserPopulation) -> tuple[float, float]:
     """Best welfare of the same allocation, and the first best; made once per set of frozen inputs."""
     return regime.best_welfare(market, TASK, users)[0], first_best_welfare(market, TASK, users)
