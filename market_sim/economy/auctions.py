@@ -1,6 +1,7 @@
 """Reverse auctions, request by request: second-price (second-score) and first-price.
 
-A bid asks for the level's cost plus a share x of the surplus it creates, b = c + x W; x = 0 is the truth.
+A bid asks for the level's cost plus a share x of the surplus it creates, b = c + x max(W, 0); x = 0 is
+the truth.
 The best score serves the request if it is worth at least V_0 (docs/theory.md 3 and 4).
 """
 
@@ -123,9 +124,10 @@ def _joined(parts: list[Lots]) -> Lots:
 
 
 def _asked(bids: auction.Bids, alpha: Array | float, provider: Array, level: Array) -> Array:
-    """Price bid per query: c + x W, USD, one per (provider, level)."""
+    """Price bid per query: c + x max(W, 0), USD, one per (provider, level)."""
     cost = bids.cost[provider, level]
-    return cost + bids.share[provider] * (alpha * bids.worth[provider, level] - cost)
+    surplus = alpha * bids.worth[provider, level] - cost
+    return cost + bids.share[provider] * np.maximum(surplus, 0.0)
 
 
 def bid_offer(regime: Regime, market: Market, task: int, actions: Array, value_scale: float) -> Offer:
@@ -188,7 +190,7 @@ def first_price_counterfactual(
     """Expected profit of every own bid against the others' standing ones: the share asked for, if it wins."""
 
     def profit(own: Array, rivals: Array, overstated: Array, share: Array) -> Array:
-        return share[:, None] * own
+        return share[:, None] * np.maximum(own, 0.0)
 
     return _counterfactual(regime, market, task, actions, users, providers, profit)
 
@@ -233,7 +235,8 @@ def _own_bids(market: Market, task: int, grid: Actions, i: int, alpha: Array) ->
     overstate = grid.overstate[:, None]
     claimed = _claimed(market, market.satisfaction[task, i][level], overstate)
     overstated = np.where(overstate > 0, alpha * (claimed - worth[level]), 0.0)
-    return own, (1.0 - grid.share)[:, None] * own + overstated, overstated
+    score = own - grid.share[:, None] * np.maximum(own, 0.0) + overstated
+    return own, score, overstated
 
 
 def _claimed(market: Market, satisfaction: Array, overstate: Array) -> Array:

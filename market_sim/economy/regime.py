@@ -2,7 +2,7 @@
 
 An action is an index into the regime's `Actions`.  Under pay-per-compute it is a compute level; in an
 auction it is a level, or "efficient for this request", with a share x of own surplus asked for
-(bid = cost + x W), and an overstatement of quality where the regime pays on reports (docs/round.md).
+(bid = cost + x max(W, 0)), and an overstatement of quality where the regime pays on reports (docs/round.md).
 """
 
 from collections.abc import Callable

@@ -89,7 +89,7 @@ def audited(payment: Array, overstatement: Array, clawback: float, audits: Array
 
     audits  number of audits, or the probability of one for the expected payment
     """
-    return payment - audits * clawback * overstatement
+    return payment - audits * clawback * np.maximum(overstatement, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +154,9 @@ class Bids:
     """Standing bids of all providers on any request.
 
     With alpha = what a correct answer is worth to the user and y = the quality factor, the surplus of a
-    level is W = alpha y - c.  Provider i bids the price b = c + share_i * W at its level and claims the
-    quality factor `claimed`; its score is alpha * claimed - b, which is (1 - share) W when it claims y.
+    level is W = alpha y - c.  Provider i bids the price b = c + share_i * max(W, 0) at its level (nobody
+    asks for a share of a loss) and claims the quality factor `claimed`; its score is alpha * claimed - b,
+    which is (1 - share) W when it claims y and W is positive.
 
     worth    (N, K)  y: quality per USD of value, b + (1 - b) f(a)
     claimed  (N, K)  the factor reported to the auctioneer
@@ -234,7 +235,7 @@ def _scores(bids: Bids, lines: list[Array], value: Array) -> tuple[Array, Array]
             np.maximum(surplus, trial, out=surplus)
         overclaim = bids.claimed[i] - bids.worth[i]
         if bids.share[i] != 0:
-            surplus *= 1.0 - bids.share[i]
+            surplus -= bids.share[i] * np.maximum(surplus, 0.0)
         if overclaim.any():
             surplus += value * overclaim[levels[i]]
     return scores, levels

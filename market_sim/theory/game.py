@@ -253,10 +253,9 @@ def equilibria(game: Game, tolerance: float = TOLERANCE) -> Equilibria:
     if ties.any():
         at = np.flatnonzero(ties)
         some = select(flat, at)
-        which = np.concatenate([which, at, at])
-        levels = np.concatenate(
-            [levels, extreme_equilibrium(some, "least"), extreme_equilibrium(some, "greatest")]
-        )
+        ends = np.concatenate([extreme_equilibrium(some, end) for end in ("least", "greatest")])
+        whose, ends, _ = _certified(flat, np.concatenate([at, at]), ends, tolerance)
+        which, levels = np.concatenate([which, whose]), np.concatenate([levels, ends])
     return _listed(flat, which, levels, ties)
 
 
@@ -265,14 +264,16 @@ def extreme_equilibrium(game: Game, which: str) -> Array:
 
     Best replies climb from everybody's least valuable offer (ties broken downwards) or descend from
     everybody's most valuable one (ties upwards); being monotone they stop after at most N (K - 1) moves
-    (docs/theory.md 2.3; Topkis 1979).
+    (docs/theory.md 2.3; Topkis 1979).  Levels that are never a best reply are left out, so that offers
+    differ strictly.
 
     which  "least" or "greatest", in the order of what users are offered
     """
     upwards = {"least": False, "greatest": True}[which]
-    levels = _extreme_level(game.log_offer, game.offered, upwards)
+    useful = best_reply_thresholds(game).ever_best
+    levels = _extreme_level(game.log_offer, useful, upwards)
     while True:
-        own = log_profits(game, levels)
+        own = np.where(useful, log_profits(game, levels), -np.inf)
         best = own >= own.max(axis=-1, keepdims=True) - TOLERANCE
         reply = _extreme_level(game.log_offer, best, upwards)
         # Only moves that a strict order of offers allows: rounding must not turn a climb around.
@@ -284,7 +285,7 @@ def extreme_equilibrium(game: Game, which: str) -> Array:
 
 
 def _extreme_level(log_offer: Array, allowed: Array, upwards: bool) -> Array:
-    """The allowed level with the largest (smallest) offer, the first of equals, (..., N)."""
+    """The allowed level with the largest (smallest) offer, (..., N)."""
     key = log_offer if upwards else -log_offer
     return np.where(allowed, key, -np.inf).argmax(axis=-1)
 
