@@ -63,7 +63,7 @@ def award(scores: Array, reserve: Array | float, tie_uniforms: Array | None = No
     winner -= 1
     count = np.ones(n_requests, dtype=np.int16)
     if tie_uniforms is not None:
-        equal = scores == best
+        equal = (scores == best) & (winner != OUTSIDE)
         count = np.maximum(equal.sum(axis=0), 1).astype(np.int16)
         shared = np.flatnonzero(count > 1)
         rank = np.floor(tie_uniforms[shared] * count[shared]).astype(int) + 1

@@ -264,18 +264,16 @@ def extreme_equilibrium(game: Game, which: str) -> Array:
 
     Best replies climb from everybody's least valuable offer (ties broken downwards) or descend from
     everybody's most valuable one (ties upwards); being monotone they stop after at most N (K - 1) moves
-    (docs/theory.md 2.3; Topkis 1979).  Levels that are never a best reply are left out, so that offers
-    differ strictly.
+    (docs/theory.md 2.3; Topkis 1979).  Of equal offers only the one with the largest margin counts.
 
     which  "least" or "greatest", in the order of what users are offered
     """
     upwards = {"least": False, "greatest": True}[which]
-    useful = best_reply_thresholds(game).ever_best
-    levels = _extreme_level(game.log_offer, useful, upwards)
+    levels = _extreme_level(game, game.offered, upwards)
     while True:
-        own = np.where(useful, log_profits(game, levels), -np.inf)
+        own = log_profits(game, levels)
         best = own >= own.max(axis=-1, keepdims=True) - TOLERANCE
-        reply = _extreme_level(game.log_offer, best, upwards)
+        reply = _extreme_level(game, best, upwards)
         # Only moves that a strict order of offers allows: rounding must not turn a climb around.
         gain = at_levels(game.log_offer, reply) - at_levels(game.log_offer, levels)
         moves = (gain < 0) if upwards else (gain > 0)
@@ -284,10 +282,11 @@ def extreme_equilibrium(game: Game, which: str) -> Array:
         levels = np.where(moves, reply, levels)
 
 
-def _extreme_level(log_offer: Array, allowed: Array, upwards: bool) -> Array:
-    """The allowed level with the largest (smallest) offer, (..., N)."""
-    key = log_offer if upwards else -log_offer
-    return np.where(allowed, key, -np.inf).argmax(axis=-1)
+def _extreme_level(game: Game, allowed: Array, upwards: bool) -> Array:
+    """The allowed level with the largest (smallest) offer, of equal offers the dearest, (..., N)."""
+    key = np.where(allowed, game.log_offer if upwards else -game.log_offer, -np.inf)
+    same = allowed & (key == key.max(axis=-1, keepdims=True))
+    return np.where(same, game.log_margin, -np.inf).argmax(axis=-1)
 
 
 def _candidates(game: Game, tolerance: float) -> tuple[Array, Array]:
@@ -295,8 +294,10 @@ def _candidates(game: Game, tolerance: float) -> tuple[Array, Array]:
     n_games, n, k = game.log_offer.shape
     table = best_reply_thresholds(game)
     # Along a provider's envelope offers only get better; put its levels in that order, others last.
-    order = np.argsort(np.where(table.ever_best, game.log_offer, np.inf), axis=-1, kind="stable")
-    envelope = np.take_along_axis(table.ever_best, order, axis=-1)
+    # Where three lines meet in a point the middle one is best there only: rounding must not lose it.
+    useful = table.log_from <= table.log_to + tolerance
+    order = np.argsort(np.where(useful, game.log_offer, np.inf), axis=-1, kind="stable")
+    envelope = np.take_along_axis(useful, order, axis=-1)
     offer = np.where(envelope, np.take_along_axis(game.log_offer, order, axis=-1), -np.inf)
     begins = np.take_along_axis(table.log_from, order, axis=-1)
     start = np.where(envelope, np.logaddexp(np.where(envelope, begins, -np.inf), offer), np.inf)
@@ -353,8 +354,11 @@ def _listed(game: Game, which: Array, levels: Array, ties: Array) -> Equilibria:
     rows = np.unique(np.concatenate([which[:, None], levels], axis=1), axis=0)
     which, levels = rows[:, 0], rows[:, 1:]
     each = select(game, which)
-    total = log_sum(at_levels(each.log_offer, levels), -1, each.log_outside)
-    order = np.lexsort((total, which))
+    offers = at_levels(each.log_offer, levels)
+    total = log_sum(offers, -1, each.log_outside)
+    # In every equilibrium of a chain all offers are at least those of the one before; the sum of their
+    # logarithms tells them apart even where one offer outweighs the total.
+    order = np.lexsort((total, offers.sum(axis=-1), which))
     which, levels, total, each = which[order], levels[order], total[order], select(game, which[order])
     shares, outside = log_shares_at(each, levels)
     return Equilibria(
