@@ -282,7 +282,7 @@ def surplus_bars(rows: Sequence[SurplusSplit], heading: str = "") -> Figure:
     Negative parts stand left of zero; the rest of the bar then reaches past the first best by as much.
     """
     fig = new_figure(1.6 + 0.42 * len(rows))
-    ax = fig.subplots()
+    ax, table = fig.subplots(1, 2, sharey=True, width_ratios=(4, 1.6))
     places = np.arange(len(rows))
     parts = (
         ("users\nkeep", per_thousand(np.array([row.user_value_usd for row in rows])), USERS, ""),
@@ -294,7 +294,9 @@ def surplus_bars(rows: Sequence[SurplusSplit], heading: str = "") -> Figure:
     ax.vlines(first_best, places - 0.42, places + 0.42, color=INK, lw=1.6)
     ax.axvline(0, color=INK, lw=0.8)
     for column, (name, amount, colour, hatch) in enumerate(parts):
-        _numbers_beside(ax, 1.07 + 0.14 * column, name, amount, MUTED if hatch else colour)
+        _write_column(table, column, name, amount, MUTED if hatch else colour)
+    table.set_xlim(-0.5, len(parts) - 0.5)
+    table.axis("off")
     ax.set_yticks(places, [row.name for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
@@ -318,12 +320,11 @@ def _stack(ax: Axes, places: Array, parts: Sequence[tuple[Array, str, str]]) -> 
     return float(left.min())
 
 
-def _numbers_beside(ax: Axes, x: float, name: str, amounts: Array, colour: str) -> None:
-    """A column of numbers right of the axes, one per bar, under a name that is the bars' legend."""
-    at: dict[str, Any] = {"transform": ax.get_yaxis_transform(), "ha": "center"}
-    ax.text(x, -0.55, f"{name} ■", va="bottom", color=colour, weight="bold", fontsize=7.5, **at)
+def _write_column(ax: Axes, x: int, name: str, amounts: Array, colour: str) -> None:
+    """A column of numbers beside the bars, under a name that is their legend."""
+    ax.text(x, -0.55, f"{name} ■", ha="center", va="bottom", color=colour, weight="bold", fontsize=7.5)
     for place, amount in enumerate(amounts):
-        ax.text(x, place, _money(float(amount)), va="center", **at)
+        ax.text(x, place, _money(float(amount)), ha="center", va="center")
 
 
 def _surplus_finding(rows: Sequence[SurplusSplit], heading: str) -> str:

@@ -1,0 +1,210 @@
+"""Who gains when pay-per-compute pricing is replaced by the truthful second-price auction, and who loses.
+
+For the paper's nine settings at its three rationalities: what users keep, what they pay, how often the
+answer is right and what providers earn, in the market (where the paper's dynamics end) and in the
+auction.  Users are compared under both readings of the logit's noise: as mistakes (sum of share times
+value, the paper's) and as taste (log-sum surplus, against the auction's value above not buying).
+
+    python analysis/who_gains_from_the_auction.py [--out DIR]
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from market_sim.economy.solve import Solution, solve_market
+from market_sim.experiments.figures import (
+    BAD,
+    GOOD,
+    INK,
+    METHOD_NAMES,
+    MUTED,
+    USD_LABEL,
+    legend_beside,
+    new_figure,
+    save,
+    say,
+    styled,
+)
+from market_sim.experiments.paper import BETAS, SETTINGS, TOLERANCE_USD, paper_market
+
+SEED = 0
+MARKERS = dict(zip(BETAS, "os^", strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain:
+    """What the auction changes in one setting at one rationality: auction less market.
+
+    user_value, price, provider_profit  USD per query;  accuracy: a fraction, of served requests
+    user_value_if_taste                 USD per query, the market's users valued by the log-sum
+    """
+
+    benchmark: str
+    method: str
+    beta: float
+    user_value: float
+    user_value_if_taste: float
+    price: float
+    accuracy: float
+    provider_profit: float
+
+
+def who_gains() -> list[Gain]:
+    """All nine settings at all three rationalities."""
+    return [
+        _gain(solution, market.outside_value)
+        for market in (paper_market(benchmark, method) for benchmark, method in SETTINGS)
+        for solution in solve_market(market, BETAS, SEED)
+    ]
+
+
+def _gain(solution: Solution, outside_value: float) -> Gain:
+    market, auction = solution.paper_dynamics, solution.auction
+    if market.log_sum_surplus is None or auction.accuracy is None:
+        raise ValueError("the comparison needs beta above 0 and a winner in the auction")
+    return Gain(
+        benchmark=solution.benchmark,
+        method=solution.method,
+        beta=solution.beta,
+        user_value=auction.user_value - market.user_value,
+        user_value_if_taste=auction.user_value - outside_value - market.log_sum_surplus,
+        price=auction.price - market.price,
+        accuracy=auction.accuracy - market.accuracy,
+        provider_profit=auction.provider_profit - market.provider_profit,
+    )
+
+
+def count(gains: Sequence[Gain], holds: Callable[[Gain], bool]) -> list[int]:
+    """In how many settings something holds, one number per rationality."""
+    return [sum(holds(gain) for gain in gains if gain.beta == beta) for beta in BETAS]
+
+
+def in_words(gains: Sequence[Gain]) -> list[str]:
+    """What the comparison says, losses as plainly as gains."""
+    n = len(gains) // len(BETAS)
+    close = [
+        f"{gain.benchmark} {METHOD_NAMES[gain.method]} at beta = {gain.beta:,.0f}"
+        for gain in gains
+        if abs(gain.user_value) <= TOLERANCE_USD
+    ]
+
+    def at_each_beta(holds: Callable[[Gain], bool]) -> str:
+        counts = zip(count(gains, holds), BETAS, strict=True)
+        return ", ".join(f"{number} of {n} at beta = {beta:,.0f}" for number, beta in counts)
+
+    return [
+        "If users' noise is mistakes, as in the paper:",
+        f"  the auction leaves them worse off in {at_each_beta(lambda g: g.user_value < 0)};",
+        f"  better off in {at_each_beta(lambda g: g.user_value > 0)}.",
+        "If it is taste, so that losing the choice is a loss:",
+        f"  the auction leaves them worse off in {at_each_beta(lambda g: g.user_value_if_taste < 0)};",
+        f"  better off in {at_each_beta(lambda g: g.user_value_if_taste > 0)}.",
+        f"The auction is dearer in {at_each_beta(lambda g: g.price > 0)};",
+        f"  it is cheaper in {at_each_beta(lambda g: g.price < 0)}.",
+        f"Answers are less often right in {at_each_beta(lambda g: g.accuracy < 0)};",
+        f"  they are more often right in {at_each_beta(lambda g: g.accuracy > 0)}.",
+        f"Providers together lose profit in {at_each_beta(lambda g: g.provider_profit < 0)};",
+        f"  they gain in {at_each_beta(lambda g: g.provider_profit > 0)}.",
+        f"Close calls, in which users gain or lose less than {1000 * TOLERANCE_USD:g} {USD_LABEL} "
+        "(no more than the curves are accurate to):",
+        f"  {'; '.join(close) or 'none'}.",
+    ]
+
+
+_PANELS: Sequence[tuple[str, Callable[[Gain], float], float]] = (
+    ("users keep\n(mistakes)", lambda gain: 1000 * gain.user_value, 1),
+    ("users keep\n(taste)", lambda gain: 1000 * gain.user_value_if_taste, 1),
+    ("users pay", lambda gain: 1000 * gain.price, -1),
+    ("providers earn", lambda gain: 1000 * gain.provider_profit, 1),
+    ("answers right", lambda gain: 100 * gain.accuracy, 1),
+)
+"""Title, what is drawn, and whether more of it is better (1) or worse (-1) for those concerned."""
+
+
+@styled
+def gains_figure(gains: Sequence[Gain]) -> Figure:
+    """A panel per measure, a row per setting, a marker per rationality; blue is a gain, red a loss."""
+    fig = new_figure(4.8)
+    axes = fig.subplots(1, len(_PANELS), sharey=True)
+    settings = list(dict.fromkeys((gain.benchmark, gain.method) for gain in gains))
+    for ax, (title, measure, better) in zip(axes, _PANELS, strict=True):
+        for gain in gains:
+            _draw_gain(ax, settings.index((gain.benchmark, gain.method)), gain, measure(gain), better)
+        ax.axvline(0, color=INK, lw=0.8, zorder=1)
+        for edge in (2.5, 5.5):
+            ax.axhline(edge, color="#bbbbbb", lw=0.6)
+        ax.set_title(title, fontsize=8)
+        ax.set_xlabel("points" if title == "answers right" else "USD per\n1,000 queries")
+        ax.margins(x=0.12)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=3, integer=True))
+        ax.grid(False, axis="y")
+    axes[0].set_yticks(range(len(settings)), [f"{b}, {METHOD_NAMES[m]}" for b, m in settings])
+    axes[0].set_ylim(len(settings) - 0.5, -0.5)
+    sns.despine(fig=fig, left=True)
+    for ax in axes:
+        ax.tick_params(axis="y", length=0)
+    handles = [
+        Line2D([], [], color=MUTED, marker=marker, ls="none", label=f"β = {beta:,.0f}")
+        for beta, marker in MARKERS.items()
+    ]
+    handles += [
+        Line2D([], [], color=colour, marker="s", ms=6, ls="none", label=who)
+        for colour, who in ((GOOD, "a gain"), (BAD, "a loss"))
+    ]
+    legend_beside(fig, handles)
+    n = len(settings)
+    worse = _series(count(gains, lambda gain: gain.user_value < 0))
+    dearer = _series(count(gains, lambda gain: gain.price > 0))
+    say(
+        fig,
+        f"The auction leaves users worse off in {worse} of {n} markets, and costs them more in {dearer}, "
+        f"at β = {_series([f'{beta:,.0f}' for beta in BETAS])}",
+        "Auction less market. Users' noise read as mistakes (as in the paper), they keep the share-weighted "
+        "mean value; read as taste, the log-sum, in which losing the choice is a loss.",
+    )
+    return fig
+
+
+def _draw_gain(ax: Axes, row: int, gain: Gain, change: float, better: float) -> None:
+    offset = 0.25 * (list(MARKERS).index(gain.beta) - 1)
+    colour = GOOD if change * better >= 0 else BAD
+    ax.plot([0, change], [row + offset] * 2, color=colour, lw=0.9, alpha=0.5)
+    ax.plot(change, row + offset, MARKERS[gain.beta], color=colour, ms=4)
+
+
+def _series(words: Sequence[object]) -> str:
+    return f"{', '.join(map(str, words[:-1]))} and {words[-1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
+    out = parser.parse_args().out
+    gains = who_gains()
+    print(f"Auction less market, {USD_LABEL}; accuracy in points:")
+    print(f"{'':31}{'users':>9}{'if taste':>10}{'price':>9}{'profit':>9}{'accuracy':>10}")
+    for gain in gains:
+        print(
+            f"{gain.benchmark:6}{METHOD_NAMES[gain.method]:17}{gain.beta:8,.0f}"
+            f"{1000 * gain.user_value:+9.3f}{1000 * gain.user_value_if_taste:+10.3f}{1000 * gain.price:+9.3f}"
+            f"{1000 * gain.provider_profit:+9.3f}{100 * gain.accuracy:+10.1f}"
+        )
+    print(*in_words(gains), sep="\n")
+    png, _ = save(
+        gains_figure(gains),
+        out / "who_gains_from_the_auction",
+        {"scenario": "the paper's nine settings", "seed": SEED},
+    )
+    print(f"Figure: {png} (and .svg)")
+
+
+if __name__ == "__main__":
+    main()
