@@ -53,21 +53,21 @@ class ModelStyle:
 
 MODELS: Mapping[str, ModelStyle] = {
     # Llama-3.x: blue
-    "Llama-3.2-1B": ModelStyle(colour="#9fd0f2", marker="o"),
-    "Llama-3.2-3B": ModelStyle(colour="#3f9be0", marker="s"),
-    "Llama-3-8B": ModelStyle(colour="#1261a8", marker="^"),
-    "Llama-3.1-8B": ModelStyle(colour="#062b57", marker="D"),
+    "Llama-3.2-1B": ModelStyle(colour="#a3d3f5", marker="o"),
+    "Llama-3.2-3B": ModelStyle(colour="#4a9fe3", marker="s"),
+    "Llama-3-8B": ModelStyle(colour="#1560b0", marker="^"),
+    "Llama-3.1-8B": ModelStyle(colour="#052248", marker="D"),
     # Qwen2: orange
-    "Qwen2-0.5B": ModelStyle(colour="#fbc15e", marker="o"),
+    "Qwen2-0.5B": ModelStyle(colour="#fdc85f", marker="o"),
     "Qwen2-1.5B": ModelStyle(colour="#ea7f12", marker="s"),
-    "Qwen2-7B": ModelStyle(colour="#9a3d00", marker="^"),
+    "Qwen2-7B": ModelStyle(colour="#963a00", marker="^"),
     # Qwen2.5: green
     "Qwen2.5-3B": ModelStyle(colour="#4fc79a", marker="s"),
     "Qwen2.5-7B": ModelStyle(colour="#00664a", marker="^"),
-    # R1-D: purple
-    "R1-D-Qwen-1.5B": ModelStyle(colour="#e3a8d6", marker="o"),
-    "R1-D-Qwen-7B": ModelStyle(colour="#b0439b", marker="s"),
-    "R1-D-Llama-8B": ModelStyle(colour="#5a1154", marker="^"),
+    # R1-D: magenta
+    "R1-D-Qwen-1.5B": ModelStyle(colour="#f4b6d0", marker="v"),
+    "R1-D-Qwen-7B": ModelStyle(colour="#cd4890", marker="P"),
+    "R1-D-Llama-8B": ModelStyle(colour="#8a1a5a", marker="X"),
 }
 
 INK = "#222222"
@@ -78,7 +78,7 @@ LOST = "#d9d9d9"
 GOOD, BAD = "#2a78b5", "#c8452e"
 """For users, for providers, for what nobody gets; for the better and the worse of two outcomes."""
 
-_MARKERS = "ovPX<>ps"
+_MARKERS = "o<>phd*s"
 
 _STYLE: Mapping[str, Any] = {
     "figure.dpi": 100,

@@ -41,8 +41,8 @@ TOLERANCE_USD = 1.1e-5
 """Print has five decimals of a USD and the curves were partly read off figures."""
 
 UNDERFLOW = (
-    "the published code takes plain exponentials, in which at this beta the shares of two providers "
-    "underflow to zero at the start; with no profit to improve on they never leave their lowest level"
+    "at this beta two providers' shares underflow to zero in the published code, which then asks for a "
+    "gain of 1e-9 USD before they move; no level gives it, so they never leave their lowest one"
 )
 
 KNOWN_TO_DIFFER = {
