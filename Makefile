@@ -4,12 +4,13 @@
 #   make reproduce  every number the paper printed beside ours, and its figures
 #   make bench      speed and memory, as figures and as ratios to plain references
 #   make lint       ruff and mypy
+#   make pictures   draw the README's pictures again
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test reproduce bench lint clean
+.PHONY: demo test reproduce bench lint pictures clean
 
 .venv/core: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12) and "market-sim needs Python 3.12 or newer; say which: make PYTHON=/path/to/python3.12")'
@@ -39,6 +40,12 @@ lint: .venv/dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+pictures: .venv/core
+	@rm -rf runs/out/pictures
+	@$(BIN)/market-sim compare runs/gsm8k-majority.toml --out runs/out/pictures
+	@$(BIN)/python analysis/who_gains_from_the_auction.py --out runs/out/pictures
+	@cp runs/out/pictures/gsm8k-majority/compare-*/surplus.png runs/out/pictures/who_gains_from_the_auction.png docs/images/
 
 clean:
 	rm -rf .venv runs/out build ./*.egg-info
