@@ -34,7 +34,7 @@ reproduce: .venv/core
 	@$(BIN)/market-sim reproduce
 
 bench: .venv/dev
-	@$(BIN)/python -m pytest benchmarks -p no:doctest --benchmark-only
+	@$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,rounds
 
 lint: .venv/dev
 	@$(BIN)/ruff check .

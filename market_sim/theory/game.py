@@ -301,6 +301,9 @@ def _candidates(game: Game, tolerance: float) -> tuple[Array, Array]:
     offer = np.where(envelope, np.take_along_axis(game.log_offer, order, axis=-1), -np.inf)
     begins = np.take_along_axis(table.log_from, order, axis=-1)
     start = np.where(envelope, np.logaddexp(np.where(envelope, begins, -np.inf), offer), np.inf)
+    until = np.take_along_axis(table.log_to, order, axis=-1)
+    end = np.where(envelope, np.logaddexp(np.where(envelope, until, -np.inf), offer), np.inf)
+    ends = end.reshape(n_games, n * k)
     rise = offer.copy()
     later = envelope[..., 1:]
     rise[..., 1:] = np.where(
@@ -326,9 +329,16 @@ def _candidates(game: Game, tolerance: float) -> tuple[Array, Array]:
     fits &= np.isfinite(steps)
 
     which, step = np.nonzero(fits)
+    # Nobody's level may have ended before this total: as many have as were replaced, if all is well.
+    # A level that ended by more than the slack d loses at least d (1 - e^-d) / 2 in ln U.
+    slack = 2.0 * np.sqrt(tolerance)
+    ended = (ends[which] < height[which, step][:, None] - slack).sum(axis=-1)
+    alive = ended <= step + 1 - n
+    which, step = which[alive], step[alive]
     reached = (place_of[which] <= step[:, None, None]) & envelope[which]
     position = np.where(reached, np.arange(k), 0).max(axis=-1)
-    return which, np.take_along_axis(order[which], position[..., None], axis=-1)[..., 0]
+    levels = np.take_along_axis(order[which], position[..., None], axis=-1)[..., 0]
+    return which, levels
 
 
 def _certified(game: Game, which: Array, levels: Array, tolerance: float) -> tuple[Array, Array, Array]:
