@@ -10,7 +10,7 @@ settings.register_profile(
     "theorems",
     derandomize=True,
     deadline=None,
-    max_examples=80,
+    max_examples=150,
     # The one function-scoped fixture below sets the same error state for every example.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -42,9 +42,7 @@ def logit_shares(
 
 
 @in_sixty_digits
-def log_shares(
-    values: Iterable[Number], beta: Number, outside_value: Number
-) -> tuple[list[float], float]:
+def log_shares(values: Iterable[Number], beta: Number, outside_value: Number) -> tuple[list[float], float]:
     """Logarithms of `logit_shares`."""
     shares, outside = logit_shares(values, beta, outside_value)
     return [float(s.ln()) for s in shares], float(outside.ln())

@@ -126,7 +126,8 @@ def _coordination(
 
     Neighbouring levels k, k + 1 with offers e < e' earn the same against X = T when
     m' / m = (1 + T / e') / (1 + T / e); T is put between what rivals offer when they are at their t-th and
-    at their next step.  A provider with fewer levels stays at its last.
+    at their next step.  A provider with fewer levels stays at its last; where no rival moves any more, T
+    is put above what they offer.
     """
     rationality = beta if beta > 0 else 1.0
     logs = [rng.uniform(-2, 2) + np.cumsum(rng.uniform(0.5, 2.5, k)) for k in counts]
@@ -139,8 +140,8 @@ def _coordination(
     for i, row in enumerate(logs):
         log_margin = [rng.uniform(-8, -4)]
         for t in range(len(row) - 1):
-            mix = rng.uniform(0.3, 0.7)
-            threshold = mix * rivals(i, t) + (1 - mix) * rivals(i, t + 1)
+            low, high = rivals(i, t), rivals(i, t + 1)
+            threshold = low + rng.uniform(0.3, 0.7) * (high - low if high > low else 1.0)
             step = np.logaddexp(0, threshold - row[t + 1]) - np.logaddexp(0, threshold - row[t])
             log_margin.append(log_margin[-1] + step)
         order = rng.permutation(len(row))
@@ -149,9 +150,7 @@ def _coordination(
     return value, margin
 
 
-rationalities = st.one_of(
-    st.floats(0.0, 6.0).map(lambda power: 10.0**power), st.sampled_from([0.0, 1e6])
-)
+rationalities = st.one_of(st.floats(0.0, 6.0).map(lambda power: 10.0**power), st.sampled_from([0.0, 1e6]))
 """beta, 1/USD: log-uniform from 1 to 10^6, the ends and exactly 0 often."""
 
 outside_values = st.one_of(st.just(0.0), st.floats(-0.01, 0.01))
@@ -185,9 +184,7 @@ def batches(draw: st.DrawFn, max_games: int = 4) -> list[World]:
     counts = draw(st.lists(st.integers(1, 4), min_size=1, max_size=4))
     rng = np.random.default_rng(draw(seeds))
     return [
-        random_world(
-            rng, draw(st.sampled_from(KINDS)), counts, draw(rationalities), draw(outside_values)
-        )
+        random_world(rng, draw(st.sampled_from(KINDS)), counts, draw(rationalities), draw(outside_values))
         for _ in range(draw(st.integers(1, max_games)))
     ]
 
@@ -206,13 +203,12 @@ def stacked(games: Sequence[World]) -> Game:
 TIES = ("equal lines", "two lines cross there", "three lines cross there")
 
 
-def with_a_tie(world: World, profile: Profile, kind: str, rng: np.random.Generator) -> World:
-    """The world with new levels between which and its own level a provider is indifferent at a profile.
+def with_a_tie(world: World, profile: Profile, kind: str, i: int, rng: np.random.Generator) -> World:
+    """The world with new levels between which and its own level provider i is indifferent at a profile.
 
     equal lines              a copy of the provider's level
     two (three) lines cross  one (two) other levels, made to earn exactly as much against these rivals
     """
-    i = int(rng.integers(world.n_providers))
     market = world.market()
     x = market.rivals(profile, i)
     v, m = world.value[i, profile[i]], world.margin[i, profile[i]]

@@ -176,11 +176,12 @@ def make_providers(
     """
     known = {**bundled_prices(), **(prices or {})}
     models = [curve.model for curve in curves]
-    for name in prices or {}:
-        if name not in models:
-            raise InputError(
-                f"{where}: market.prices names {name!r}, which serves nothing here{nearest(name, models)}"
-            )
+    for key, table in (("prices", prices), ("margin", margin)):
+        for name in table if isinstance(table, Mapping) else ():
+            if name not in models:
+                raise InputError(
+                    f"{where}: market.{key} names {name!r}, which serves nothing here{nearest(name, models)}"
+                )
     providers = []
     for curve in curves:
         if curve.model not in known:
@@ -190,13 +191,16 @@ def make_providers(
             )
         if isinstance(margin, Mapping) and curve.model not in margin:
             raise InputError(f"{where}: market.margin has no entry for model {curve.model!r}")
+        mu = float(margin[curve.model] if isinstance(margin, Mapping) else margin)
+        if 1.0 + mu <= 1.0:
+            raise InputError(f"{where}: market.margin = {mu:g} is too small to tell a price from its cost")
         several = models.count(curve.model) > 1
         providers.append(
             Provider(
                 name=f"{curve.model} ({curve.method})" if several else curve.model,
                 curve=curve,
                 price_usd_per_million=float(known[curve.model]),
-                margin=float(margin[curve.model] if isinstance(margin, Mapping) else margin),
+                margin=mu,
             )
         )
     return providers

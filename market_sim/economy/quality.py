@@ -107,9 +107,13 @@ def select_curves(
     if models is None:
         return curves
     names = list(dict.fromkeys(c.model for c in curves))
+    if not models:
+        raise InputError(f"{where}: market.models is empty; it must name at least one of {', '.join(names)}")
     for name in models:
         if name not in names:
             raise not_one_of(f"{where}: market.models", name, names)
+        if models.count(name) > 1:
+            raise InputError(f"{where}: market.models names {name!r} twice")
     return [c for name in models for c in curves if c.model == name]
 
 

@@ -128,7 +128,9 @@ class Payoffs:
 
     def usd(self) -> Array:
         """The profits, USD per request, (P, A); -inf where not allowed."""
-        return self.relative * np.exp(self.log_scale)[:, None]
+        allowed = np.isfinite(self.relative)
+        scale = np.exp(self.log_scale)[:, None]
+        return np.where(allowed, np.where(allowed, self.relative, 0.0) * scale, -np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)

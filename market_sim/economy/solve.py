@@ -40,7 +40,7 @@ class Profile:
     user_value           sum_i s_i V_i + s_0 V_0; price and provider_profit are weighted by shares too
     log_sum_surplus      users' surplus if logit noise is taste; None at beta = 0 (infinite)
     mean_*               plain means over providers, as the paper prints them
-    accuracy             of served requests; tokens_per_query per arriving request
+    accuracy             of served requests, None where there are none; tokens_per_query per arriving request
     regret_usd           the most any provider could add to its profit by a unilateral move
     """
 
@@ -55,7 +55,7 @@ class Profile:
     mean_user_value: float
     mean_price: float
     mean_provider_profit: float
-    accuracy: float
+    accuracy: float | None
     tokens_per_query: float
     potential: float
     regret_usd: float
@@ -255,7 +255,7 @@ def _profiles(market: Market, games: Game, levels: Array) -> list[Profile]:
             mean_user_value=float(value[m].mean()),
             mean_price=float(price[m].mean()),
             mean_provider_profit=float(profit[m].mean()),
-            accuracy=float(share[m] @ accuracy[m] / bought[m]) if bought[m] > 0 else math.nan,
+            accuracy=float(share[m] @ accuracy[m] / bought[m]) if bought[m] > 0 else None,
             tokens_per_query=float(share[m] @ tokens[m]),
             potential=float(phi[m]),
             regret_usd=float(regret[m]),

@@ -55,7 +55,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
-Methods = Annotated[str | tuple[str, ...], BeforeValidator(_as_tuple)]
+Methods = Annotated[
+    str | Annotated[tuple[str, ...], Field(min_length=1)],
+    BeforeValidator(_as_tuple),
+]
 
 
 class _Section(BaseModel):

@@ -338,7 +338,8 @@ def _provider_rows(parts: Parts, state: State, ledger: Ledger) -> ProviderRows:
     if parts.regime.bids:
         bid = np.divide(ledger.bid_usd, ledger.requests, out=bid.copy(), where=served)
     return ProviderRows(
-        compute_level=np.divide(ledger.level, ledger.requests, out=label.copy(), where=served),
+        compute_level=label
+        + np.divide(ledger.level - label * ledger.requests, ledger.requests, out=0.0 * label, where=served),
         bid_usd=bid,
         requests=ledger.requests,
         share=ledger.requests / users.n_people,

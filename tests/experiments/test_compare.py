@@ -1,0 +1,241 @@
+"""A comparison says who gains and who loses in words that follow the numbers, whichever way they go."""
+
+import json
+
+import numpy as np
+import pytest
+
+from market_sim.errors import InputError
+from market_sim.experiments import compare as module
+from market_sim.experiments.compare import Comparison, compare, paired_difference
+from market_sim.experiments.compare_figures import write_comparison
+from market_sim.experiments.run import Run
+from tests.experiments.test_run import ROUND_COLUMNS, SCENARIO, everything_below
+
+HERE, THERE = "the second-price auction", "pay-per-compute"
+NOISE = np.array([0.0, 1e-4, -1e-4, 1e-4, -1e-4, 1e-4, -1e-4, 1e-4, -1e-4])
+"""One start and eight rounds; the last four count."""
+
+
+def a_run(regime: str, rounds: int = 8, noise: float = 0.0, **means: float) -> Run:
+    """A run whose measures stay at given means (USD per request), but for a noise of their own."""
+    base = dict.fromkeys(ROUND_COLUMNS[1:], 0.0) | {"accuracy": 0.5, "hhi": 5000.0} | means
+    columns = {name: np.full(rounds + 1, float(value)) for name, value in base.items()}
+    for name in ("welfare_usd", "user_value_usd", "provider_profit_usd"):
+        columns[name] += noise * NOISE[: rounds + 1]
+    return Run(
+        name="made",
+        regime=regime,
+        seed=1,
+        fingerprint="0",
+        rounds={"round": np.arange(rounds + 1)} | columns,
+        providers={
+            "round": np.repeat(np.arange(rounds + 1), 2),
+            "provider": np.tile(["a", "b"], rounds + 1),
+            "share": np.tile([0.25, 0.5], rounds + 1),
+        },
+        folder=None,
+        reused=False,
+    )
+
+
+def compared(monkeypatch, *runs: Run) -> Comparison:
+    """`compare` of runs that were made up."""
+    by_regime = {each.regime: each for each in runs}
+    monkeypatch.setattr(module, "run", lambda scenario, *, regime, **keywords: by_regime[regime])
+    return compare(SCENARIO, regimes=list(by_regime))
+
+
+# --- Sentences --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("users", "providers", "society"),
+    [(0.001, -0.0002, 0.0008), (-0.001, 0.0004, -0.0006), (-0.002, 0.005, 0.003)],
+)
+def test_gains_and_losses_of_everybody_are_said_with_their_sign(monkeypatch, users, providers, society):
+    base = {"welfare_usd": 0.01, "user_value_usd": 0.008, "provider_profit_usd": 0.002}
+    gains = {"welfare_usd": society, "user_value_usd": users, "provider_profit_usd": providers}
+    result = compared(
+        monkeypatch,
+        a_run("pay_per_compute", **base),
+        a_run("second_price_auction", **{name: base[name] + gains[name] for name in base}),
+    )
+
+    def said(who, gain):
+        amount = f"{1000 * abs(gain):.3f} USD per 1,000 queries"
+        return f"Under {HERE} {who} {amount} {'better' if gain > 0 else 'worse'} off than under {THERE}."
+
+    assert result.sentences == (
+        said("society is", society),
+        said("users are", users),
+        said("providers are", providers),
+    )
+
+
+def test_a_difference_within_two_standard_errors_is_not_called_a_gain(monkeypatch):
+    """Noise of +-1e-4 in the four rounds that count: a standard error of 5.8e-5."""
+    base = {"welfare_usd": 0.01, "user_value_usd": 0.008, "provider_profit_usd": 0.002}
+    plain = a_run("pay_per_compute", **base)
+    small, large = (
+        a_run("second_price_auction", noise=1.0, **{name: value + gain for name, value in base.items()})
+        for gain in (1e-4, 1.3e-4)
+    )
+    _, error = paired_difference(plain, small, "user_value_usd")
+    assert error == pytest.approx(np.std([1e-4, -1e-4] * 2, ddof=1) / 2)
+    for sentence in compared(monkeypatch, plain, small).sentences[:3]:
+        assert "measurably" in sentence
+        assert "+0.100 +- 0.115" in sentence
+        assert " off than under" not in sentence.replace("better nor worse off", "")
+    for sentence in compared(monkeypatch, plain, large).sentences[:3]:
+        assert "0.130 USD per 1,000 queries better off" in sentence
+
+
+def test_runs_that_are_equal_are_said_to_be(monkeypatch):
+    base = {"welfare_usd": 0.01, "user_value_usd": 0.008, "provider_profit_usd": 0.002}
+    result = compared(monkeypatch, a_run("pay_per_compute", **base), a_run("first_price_auction", **base))
+    assert len(result.sentences) == 3
+    assert all("measurably" in sentence for sentence in result.sentences)
+    assert all("the first-price auction" in sentence for sentence in result.sentences)
+
+
+def test_one_round_that_counts_tells_no_difference_and_invents_no_number(monkeypatch):
+    one = a_run("pay_per_compute", rounds=1, user_value_usd=0.001)
+    other = a_run("second_price_auction", rounds=1, user_value_usd=0.002)
+    for sentence in compared(monkeypatch, one, other).sentences:
+        assert "inf" not in sentence
+        assert "nan" not in sentence
+
+
+@pytest.mark.parametrize(("surplus", "word"), [(0.001, "better"), (-0.001, "worse")])
+def test_what_taste_would_say_of_users_is_said_apart_and_may_contradict(monkeypatch, surplus, word):
+    result = compared(
+        monkeypatch,
+        a_run("pay_per_compute", user_value_usd=0.005, log_sum_surplus_usd=0.01),
+        a_run("second_price_auction", user_value_usd=0.006, log_sum_surplus_usd=0.01 + surplus),
+    )
+    (sentence,) = [each for each in result.sentences if "taste rather than mistakes" in each]
+    assert f"users are 1.000 USD per 1,000 queries {word} off under {HERE}" in sentence
+
+
+def test_an_infinite_surplus_is_not_compared(monkeypatch):
+    """Users at beta = 0 like variety without bound (docs/theory.md 5)."""
+    result = compared(
+        monkeypatch,
+        a_run("pay_per_compute", log_sum_surplus_usd=np.inf),
+        a_run("second_price_auction", log_sum_surplus_usd=0.01),
+    )
+    assert not any("taste" in sentence for sentence in result.sentences)
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize(("price", "word"), [(0.003, "higher"), (0.001, "lower")])
+def test_the_price_is_said_to_be_higher_or_lower(monkeypatch, price, word):
+    result = compared(
+        monkeypatch, a_run("pay_per_compute", price_usd=0.002), a_run("second_price_auction", price_usd=price)
+    )
+    sentence = f"The price paid is 1.000 USD per 1,000 queries {word} under {HERE}."
+    assert sentence in result.sentences
+
+
+# --- Measures ---------------------------------------------------------------------------------------
+
+
+def test_users_providers_and_what_is_lost_add_up_to_the_first_best():
+    result = compare(SCENARIO, regimes=["pay_per_compute", "second_price_auction", "first_price_auction"])
+    totals = []
+    for measures, run in zip(result.measures, result.runs, strict=True):
+        assert measures.user_value_usd + measures.provider_profit_usd == pytest.approx(measures.welfare_usd)
+        totals.append(measures.welfare_usd + measures.lost_usd)
+        expected = run.rounds["expected_welfare_usd"] + run.rounds["first_best_gap_usd"]
+        assert totals[-1] == pytest.approx(expected[-1], rel=1e-12)
+        assert sum(measures.shares.values()) + measures.outside_share == pytest.approx(1)
+    np.testing.assert_allclose(totals, totals[0], rtol=1e-12)
+
+
+def test_a_comparison_holds_the_runs_that_single_runs_are(tmp_path):
+    from market_sim.experiments.run import run
+
+    result = compare(SCENARIO, rounds=5, seed=3, out=tmp_path)
+    for each in result.runs:
+        alone = run(SCENARIO, rounds=5, seed=3, regime=each.regime)
+        np.testing.assert_array_equal(each.rounds["welfare_usd"], alone.rounds["welfare_usd"])
+        assert run(SCENARIO, rounds=5, seed=3, regime=each.regime, out=tmp_path).reused
+    assert (result.seed, result.name) == (3, "small")
+    assert list(result.to_frame()["regime"]) == ["pay_per_compute", "second_price_auction"]
+
+
+def test_differences_are_paired_round_by_round():
+    """Shocks that hit both runs alike cancel."""
+    one, other = (
+        a_run("pay_per_compute", noise=5.0),
+        a_run("second_price_auction", noise=5.0, welfare_usd=1e-6),
+    )
+    difference, error = paired_difference(one, other, "welfare_usd")
+    assert difference == pytest.approx(1e-6)
+    assert error < 1e-15
+
+
+# --- The real thing ---------------------------------------------------------------------------------
+
+
+def scenario(benchmark: str, method: str, beta: float) -> dict:
+    return {
+        "name": "real",
+        "rounds": 80,
+        "market": {"benchmark": benchmark, "method": method},
+        "users": {"beta": beta, "count": 1000, "demand": "expected"},
+    }
+
+
+@pytest.mark.parametrize(
+    ("task", "method", "beta", "word"),
+    [
+        ("GSM8K", "majority_voting", 200.0, "better"),
+        ("GSM8K", "majority_voting", 1e5, "worse"),
+        ("AIME", "reasoning_effort", 1e5, "worse"),
+    ],
+)
+def test_on_the_papers_data_users_gain_from_the_auction_or_lose(task, method, beta, word):
+    """docs/theory.md 3: not always user value; welfare always."""
+    result = compare(scenario(task, method, beta))
+    society, users = result.sentences[:2]
+    assert society.startswith(f"Under {HERE} society is ")
+    assert society.endswith(f"better off than under {THERE}.")
+    assert users.startswith(f"Under {HERE} users are ")
+    assert users.endswith(f"{word} off than under {THERE}.")
+
+
+def test_if_noise_is_taste_the_auction_loses_variety():
+    """GSM8K, majority voting, beta = 200: .0159 in the market, .0071 in the auction (docs/theory.md 3)."""
+    market, auction = compare(scenario("GSM8K", "majority_voting", 200.0)).measures
+    assert market.log_sum_surplus_usd == pytest.approx(0.0159, abs=5e-5)
+    assert auction.log_sum_surplus_usd == pytest.approx(0.0071, abs=5e-5)
+    assert auction.user_value_usd == pytest.approx(0.00710, abs=1.1e-5)
+
+
+# --- Files and bad input ----------------------------------------------------------------------------
+
+
+def test_a_written_comparison_is_one_whole_folder_and_the_same_for_the_same_runs(tmp_path):
+    result = compare(SCENARIO, rounds=4)
+    files = write_comparison(result, tmp_path)
+    assert {path.name for path in files} == {
+        "comparison.json",
+        "surplus.png",
+        "surplus.svg",
+        "play-pay_per_compute.png",
+        "play-pay_per_compute.svg",
+        "play-second_price_auction.png",
+        "play-second_price_auction.svg",
+    }
+    assert json.loads((files[0].parent / "comparison.json").read_text()) == result.to_dict()
+    before = everything_below(tmp_path)
+    assert write_comparison(compare(SCENARIO, rounds=4), tmp_path) == files
+    assert everything_below(tmp_path) == before
+
+
+def test_an_unknown_regime_is_refused_before_anything_is_played(tmp_path):
+    with pytest.raises(InputError, match=r"--regimes = 'second_price' is not one of.*second_price_auction\?"):
+        compare(SCENARIO, regimes=["pay_per_compute", "second_price"], out=tmp_path)
+    assert everything_below(tmp_path) == []

@@ -1,0 +1,373 @@
+"""Scenario files: every kind of bad input is one sentence, and what is read becomes the right market
+(docs/formats.md)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from market_sim.economy.regimes import REGIMES
+from market_sim.errors import InputError
+from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of, users_of
+from market_sim.experiments.run import parts_of
+from market_sim.experiments.scenario import Scenario, changed, load_scenario
+
+ROOT = Path(__file__).parents[2]
+SHIPPED = sorted((ROOT / "runs").glob("*.toml"))
+
+GOOD = """
+name = "mine"
+rounds = 3
+[market]
+benchmark = "GSM8K"
+method = "majority_voting"
+models = ["Llama-3-8B", "Qwen2-7B"]
+"""
+
+
+def toml_file(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def refusal(path: Path) -> str:
+    """The sentence with which a scenario is refused, when it is read or when it is built; it names the
+    file, is of one line and speaks of no class of the program."""
+    with pytest.raises(InputError) as caught:
+        parts_of(load_scenario(path))
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path}: ")
+    assert "\n" not in sentence
+    assert not any(word in sentence for word in ("Section", "Learning", "Input should", "pydantic", "tuple["))
+    return sentence.removeprefix(f"{path}: ")
+
+
+# --- Bad input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "hint"),
+    [
+        # unknown keys, with the nearest known one
+        ('rouns = 3\nname = "x"', "rouns is not a known key", "(did you mean rounds?)"),
+        (GOOD + 'benchmrk = "AIME"', "market.benchmrk is not a known key", "(did you mean benchmark?)"),
+        (GOOD + "[user]\ncount = 3", "user is not a known key", "(did you mean users?)"),
+        (GOOD + "[users]\nbetta = 3.0", "users.betta is not a known key", "(did you mean beta?)"),
+        (GOOD + '[regime]\nknd = "x"', "regime.knd is not a known key", "(did you mean kind?)"),
+        (
+            GOOD + "[users]\nsegments = [{size = 1, beta = 1.0}, {size = 1, beta = 1.0, vale_scale = 2.0}]",
+            "users.segments.1.vale_scale is not a known key",
+            "(did you mean value_scale?)",
+        ),
+        # missing
+        ("rounds = 3", "name is missing", ""),
+        (GOOD + "[users]\nsegments = [{beta = 1.0}]", "users.segments.0.size is missing", ""),
+        # wrong types
+        (GOOD.replace("rounds = 3", "rounds = 3.5"), "rounds = 3.5 is not allowed", "it must be"),
+        (GOOD.replace("rounds = 3", 'rounds = "3"'), "rounds = '3' is not allowed", "it must be"),
+        (GOOD.replace("rounds = 3", "rounds = true"), "rounds = True is not allowed", "it must be"),
+        (GOOD.replace('"mine"', "3"), "name = 3 is not allowed", "it must be"),
+        (GOOD.replace('"mine"', "2020-01-01"), "name = ", "is not allowed"),
+        (GOOD + '[users]\nbeta = "high"', "users.beta = 'high' is not allowed", "it must be"),
+        ('name = "x"\nmarket = 3', "market = 3 is not allowed", "it must be a table"),
+        (GOOD + '[providers]\nlearning = "fixed"', "providers.learning = 'fixed'", "it must be a table"),
+        (GOOD + "[users]\nsegments = 3", "users.segments = 3 is not allowed", ""),
+        (GOOD + 'margin = "a quarter"', "market.margin = 'a quarter' is not allowed", "it must be"),
+        (GOOD + 'prices = {"Llama-3-8B" = "x"}', "market.prices.Llama-3-8B = 'x'", "it must be"),
+        # impossible values
+        (GOOD.replace("rounds = 3", "rounds = 0"), "rounds = 0 is not allowed", "it must be at least 1"),
+        (GOOD.replace('"mine"', '"a/b"'), "name = 'a/b' is not allowed", ""),
+        (GOOD.replace('"mine"', '".."'), "name = '..' is not allowed", ""),
+        (GOOD + "[users]\nbeta = -1.0", "users.beta = -1.0 is not allowed", "it must be at least 0"),
+        (GOOD + "[users]\nbeta = nan", "users.beta = nan is not allowed", "it must be a finite number"),
+        (GOOD + "[users]\nbeta = inf", "users.beta = inf is not allowed", "it must be a finite number"),
+        (GOOD + "[users]\ncount = 0", "users.count = 0 is not allowed", "it must be at least 1"),
+        (GOOD + "[users]\nsegments = []", "users.segments = [] is not allowed", "at least 1"),
+        (
+            GOOD + "[users]\nsegments = [{size = 0, beta = 1.0}]",
+            "users.segments.0.size = 0 is not allowed",
+            "it must be at least 1",
+        ),
+        (GOOD + "margin = -1.0", "market.margin = -1.0 is not allowed", "it must be above 0"),
+        (GOOD + "margin = 0", "market.margin = 0 is not allowed", "it must be above 0"),
+        (
+            GOOD + 'margin = {"Llama-3-8B" = 0.2, "Qwen2-7B" = -1.0}',
+            "market.margin.Qwen2-7B = -1.0 is not allowed",
+            "it must be above 0",
+        ),
+        (GOOD + "baseline = 1.5", "market.baseline = 1.5 is not allowed", "it must be at most 1"),
+        (GOOD + "value_of_correct_usd = 0", "market.value_of_correct_usd = 0 is not allowed", "above 0"),
+        (
+            GOOD + "[regime]\naudit_probability = 2",
+            "regime.audit_probability = 2 is not allowed",
+            "at most 1",
+        ),
+        (GOOD + "[output]\nmetrics_every = 0", "output.metrics_every = 0 is not allowed", "at least 1"),
+        (GOOD.replace("rounds", "seed = -1\nrounds"), "seed = -1 is not allowed", "it must be at least 0"),
+        # names that are not known, with the nearest that is
+        (GOOD + '[regime]\nkind = "pay_per_computer"', "regime.kind = ", "(did you mean pay_per_compute?)"),
+        (GOOD + '[regime]\npayment = "reportd"', "regime.payment = ", "(did you mean reported?)"),
+        (GOOD + '[users]\ndemand = "sample"', "users.demand = ", "(did you mean sampled?)"),
+        (GOOD + '[providers]\nactivation = "default_"', "providers.activation = ", "(did you mean default?)"),
+        (GOOD + '[providers]\nstart = "lowset"', "providers.start = 'lowset'", "(did you mean lowest?)"),
+        (GOOD + 'quality_curve = "liner"', "market.quality_curve = ", "(did you mean linear?)"),
+        (
+            GOOD + '[providers]\nlearning = {rule = "beter_reply"}',
+            "providers.learning.rule = 'beter_reply' is not one of",
+            "(did you mean better_reply?)",
+        ),
+        (
+            GOOD + '[providers]\nlearning = {rule = "fixed", "Qwen2-7B" = {rule = "fixd"}}',
+            "fixd",
+            "(did you mean fixed?)",
+        ),
+        (GOOD.replace("GSM8K", "GSM8"), "market.benchmark = 'GSM8'", "(did you mean GSM8K?)"),
+        (GOOD.replace("majority_voting", "majority"), "market.method", "(did you mean majority_voting?)"),
+        (GOOD.replace("Qwen2-7B", "Qwen2-77B"), "market.models = 'Qwen2-77B'", "(did you mean Qwen2-7B?)"),
+        # what does not go together
+        (
+            GOOD + "[users]\ncount = 3\nsegments = [{size = 1, beta = 1.0}]",
+            "users",
+            "leave count and beta out",
+        ),
+        (
+            GOOD + '[providers]\nlearning = {rule = "truthful"}',
+            "providers.learning: rule truthful makes no sense under pay_per_compute",
+            "better_reply",
+        ),
+        (
+            GOOD + '[providers]\nlearning = {"Qwen2-7B" = {rule = "fixed"}}',
+            "providers.learning has no rule for Llama-3-8B",
+            "",
+        ),
+        (
+            GOOD + '[providers]\nlearning = {rule = "fixed", "Qwen-7B" = {rule = "fixed"}}',
+            "'Qwen-7B'",
+            "(did you mean Qwen2-7B?)",
+        ),
+        (GOOD + '[providers]\nlearning = {rulee = "fixed"}', "providers.learning", "'rulee'"),
+        (
+            GOOD + '[providers]\nstart = {"Qwen2-7B" = 3}',
+            "providers.start.Qwen2-7B = 3",
+            "1, 4, 8, 16, 32, 64",
+        ),
+        (GOOD + '[providers]\nstart = {"Qwen-7B" = 4}', "providers.start", "(did you mean Qwen2-7B?)"),
+        (GOOD + 'prices = {"Qwen-7B" = 1.0}', "market.prices names 'Qwen-7B'", "(did you mean Qwen2-7B?)"),
+        (
+            GOOD + 'margin = {"Llama-3-8B" = 0.2, "Qwen2-7B" = 0.2, "Qwen-7B" = 0.2}',
+            "market.margin names 'Qwen-7B'",
+            "(did you mean Qwen2-7B?)",
+        ),
+        (GOOD + 'margin = {"Llama-3-8B" = 0.2}', "market.margin has no entry for model 'Qwen2-7B'", ""),
+        (GOOD + "margin = 1e-20", "market.margin", ""),
+        # empty markets and doubles
+        (GOOD.replace('["Llama-3-8B", "Qwen2-7B"]', "[]"), "market.models = [] is not allowed", "at least 1"),
+        (GOOD.replace('"majority_voting"', "[]"), "market.method", ""),
+        (GOOD.replace('"Qwen2-7B"', '"Llama-3-8B"'), "market.models", "Llama-3-8B"),
+        ('name = "x"', "market.benchmark is missing", "GSM8K, AIME, GPQA"),
+        ('name = "x"\n[market]\nbenchmark = "AIME"', "market.method is missing", "best_of_n"),
+        # not TOML at all
+        ("name = ", "is not TOML", ""),
+        ("{}", "is not TOML", ""),
+        ("", "is empty", "name"),
+    ],
+)
+def test_bad_input_is_one_sentence_with_the_field_and_what_was_meant(tmp_path, text, field, hint):
+    sentence = refusal(toml_file(tmp_path, text))
+    assert field in sentence
+    assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"\x89PNG\xff\xfe"), "is not a text file"),
+        (lambda path: None, "there is no such"),
+    ],
+)
+def test_a_scenario_that_is_no_scenario_file_is_refused(tmp_path, make, says):
+    path = tmp_path / "mine.toml"
+    make(path)
+    assert says in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"\x89PNG\xff\xfe"), "is not a text file"),
+        (lambda path: path.write_text("a,b\n1,2\n"), "column benchmark is missing"),
+        (lambda path: None, "there is no such file"),
+    ],
+)
+def test_a_curve_file_of_a_scenario_that_is_none_is_refused_by_its_own_path(tmp_path, make, says):
+    make(tmp_path / "mine.csv")
+    path = toml_file(tmp_path, 'name = "x"\n[market]\ncurves = "mine.csv"\n')
+    with pytest.raises(InputError) as caught:
+        market_of(load_scenario(path))
+    assert str(caught.value).startswith(f"{tmp_path / 'mine.csv'}: ")
+    assert says in str(caught.value)
+
+
+def test_a_file_name_too_long_for_any_file_system_is_no_such_file():
+    with pytest.raises(InputError):
+        load_scenario("a" * 300)
+
+
+def test_a_benchmark_of_ones_own_needs_a_value_of_a_correct_answer(tmp_path):
+    rows = "benchmark,method,model,compute_level,accuracy,tokens_per_query\nOurs,best_of_n,Qwen2-7B,1,0.5,9"
+    (tmp_path / "mine.csv").write_text(rows)
+    text = 'name = "x"\n[market]\ncurves = "mine.csv"\n'
+    with pytest.raises(InputError, match=r"market\.value_of_correct_usd is missing, and Ours has no default"):
+        market_of(load_scenario(toml_file(tmp_path, text)))
+    market = market_of(load_scenario(toml_file(tmp_path, text + "value_of_correct_usd = 0.5\n")))
+    assert market.value_of_correct.tolist() == [0.5]
+    assert market.tasks == ("Ours",)
+
+
+def test_a_scenario_may_be_a_dictionary_and_is_refused_in_the_same_words():
+    with pytest.raises(InputError, match=r"^scenario: rouns is not a known key"):
+        load_scenario({"name": "x", "rouns": 3})
+
+
+# --- Good input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+@pytest.mark.parametrize("regime", REGIMES)
+def test_every_scenario_that_ships_can_be_built_under_every_regime(path, regime):
+    scenario = changed(load_scenario(path), regime__kind=regime)
+    assert scenario.name == path.stem
+    assert path.read_text().startswith("# ")
+    parts = parts_of(scenario)
+    assert parts.market.n_providers >= 3
+    assert parts.regime.name == regime
+
+
+def test_some_scenarios_ship():
+    assert "gsm8k-majority" in [path.stem for path in SHIPPED]
+
+
+def test_defaults_are_the_papers(tmp_path):
+    scenario = load_scenario(
+        toml_file(tmp_path, 'name = "x"\n[market]\nbenchmark = "AIME"\nmethod = "best_of_n"\n')
+    )
+    market = market_of(scenario)
+    assert market.value_of_correct.tolist() == [0.05]
+    assert (market.baseline, market.outside_value) == (0.1, 0.0)
+    np.testing.assert_allclose(market.price, 1.25 * market.cost)
+    np.testing.assert_array_equal(market.satisfaction, market.accuracy)
+    users = users_of(scenario)
+    assert (users.n_people, users.alike, users.individuals, users.beta[0]) == (2000, True, True, 1000.0)
+    assert {rule.name for rule in parts_of(scenario).rules} == {"better_reply"}
+    auction = parts_of(changed(scenario, regime__kind="second_price_auction"))
+    assert {rule.name for rule in auction.rules} == {"truthful"}
+
+
+def test_everything_a_scenario_says_reaches_the_market(tmp_path):
+    text = GOOD + (
+        'prices = {"Qwen2-7B" = 3.0}\nmargin = {"Llama-3-8B" = 0.5, "Qwen2-7B" = 1.0}\n'
+        'value_of_correct_usd = 0.02\nbaseline = 0.25\nquality_curve = "power"\noutside_value_usd = -0.001\n'
+        "[users]\nsegments = [{size = 7, beta = 5, value_scale = 2}, {size = 9, beta = 8.5}]\n"
+        '[providers]\nlearning = {rule = "best_reply", "Qwen2-7B" = {rule = "fixed"}}\n'
+        'start = {"Qwen2-7B" = 16}\nactivation = "simultaneous"\n'
+        "[output]\nmetrics_every = 4\nrequests = true\n"
+    )
+    scenario = load_scenario(toml_file(tmp_path, text))
+    market, users, parts = market_of(scenario), users_of(scenario), parts_of(scenario)
+    assert market.providers == ("Llama-3-8B", "Qwen2-7B")
+    np.testing.assert_allclose(market.price[0, 1], market.tokens[0, 1] * 3e-6)
+    np.testing.assert_allclose(market.price[0, 0], market.tokens[0, 0] * 0.1455e-6)
+    np.testing.assert_allclose(market.price[0] / market.cost[0], [[1.5] * 6, [2.0] * 6])
+    np.testing.assert_allclose(market.satisfaction, market.accuracy**3.5)
+    assert (market.baseline, market.outside_value) == (0.25, -0.001)
+    assert (users.size.tolist(), users.beta.tolist(), users.value_scale.tolist()) == (
+        [7, 9],
+        [5.0, 8.5],
+        [2.0, 1.0],
+    )
+    assert [rule.name for rule in parts.rules] == ["best_reply", "fixed"]
+    assert parts.start_levels.tolist() == [0, 3]
+    assert (parts.activation, parts.metrics_every, parts.keep_requests) == ("simultaneous", 4, True)
+
+
+def test_start_highest_is_everybodys_own_last_level():
+    scenario = load_scenario(
+        {
+            "name": "x",
+            "market": {"benchmark": "GSM8K", "method": ["majority_voting", "reasoning_effort"]},
+            "providers": {"start": "highest"},
+        }
+    )
+    market = market_of(scenario)
+    assert start_levels_of(scenario, market).tolist() == [5] * 9 + [4] * 3
+
+
+def test_expected_demand_is_a_continuum_in_one_row():
+    data = {"name": "x", "users": {"count": 500, "demand": "expected", "beta": 3}}
+    users = users_of(load_scenario(data))
+    assert (users.size.tolist(), users.beta.tolist()) == ([500], [3.0])
+
+
+def test_a_curve_file_is_looked_for_beside_its_scenario(tmp_path, monkeypatch):
+    header = "benchmark,method,model,compute_level,accuracy,tokens_per_query\n"
+    (tmp_path / "mine.csv").write_text(header + "GSM8K,best_of_n,Qwen2-7B,1,0.123,9\n")
+    path = toml_file(tmp_path, 'name = "x"\n[market]\ncurves = "mine.csv"\n')
+    monkeypatch.chdir("/")
+    (curve,) = curves_of(load_scenario(path))
+    assert curve.accuracy.tolist() == [0.123]
+
+
+def test_a_scenario_in_runs_can_be_called_by_its_name(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert load_scenario("gsm8k-majority").name == "gsm8k-majority"
+    with pytest.raises(InputError, match=r"did you mean runs/gsm8k-majority\.toml"):
+        load_scenario("runs/gsm8k-majorty.toml")
+
+
+def test_a_change_is_checked_like_the_file(tmp_path):
+    scenario = load_scenario(toml_file(tmp_path, GOOD))
+    assert changed(scenario, seed=9, rounds=None, users__beta=5.0).seed == 9
+    assert changed(scenario, users__beta=5.0).users.beta == 5.0
+    assert scenario.users.beta == 1000.0
+    with pytest.raises(InputError, match=r"mine\.toml: regime\.kind = 'auction' is not one of"):
+        changed(scenario, regime__kind="auction")
+
+
+def test_a_checked_scenario_cannot_be_changed_in_place(tmp_path):
+    scenario = load_scenario(toml_file(tmp_path, GOOD))
+    assert load_scenario(scenario) is scenario
+    with pytest.raises(ValueError, match="frozen"):
+        scenario.rounds = 5
+
+
+def test_rules_by_model_are_given_to_their_models_in_auctions_too():
+    scenario = load_scenario(
+        {
+            "name": "x",
+            "market": {"benchmark": "AIME", "method": "reasoning_effort"},
+            "providers": {"auction_learning": {"rule": "truthful", "R1-D-Qwen-7B": {"rule": "best_reply"}}},
+            "regime": {"kind": "first_price_auction"},
+        }
+    )
+    market = market_of(scenario)
+    rules = rules_of(scenario, market, REGIMES["first_price_auction"])
+    named = dict(zip(market.providers, [rule.name for rule in rules], strict=True))
+    assert named == {
+        "R1-D-Qwen-7B": "best_reply",
+        "R1-D-Qwen-1.5B": "truthful",
+        "R1-D-Llama-8B": "truthful",
+    }
+
+
+def test_every_section_of_a_scenario_is_documented():
+    """docs/formats.md names every key there is."""
+    text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for section, field in Scenario.model_fields.items():
+        assert section in text
+        for key in getattr(field.annotation, "model_fields", {}):
+            assert f"{key} = " in text or key == "segments", f"{section}.{key}"

@@ -1,0 +1,334 @@
+"""The command line: results on standard output, one sentence and exit code 2 for bad input, nothing
+half-written.  Each command goes once through its real entry point; variants are called in this process."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from market_sim import cli
+from market_sim.experiments import paper
+from market_sim.simulation.model import MarketModel
+
+COMMAND = Path(sys.executable).parent / "market-sim"
+
+GOOD = """
+name = "tiny"
+rounds = 4
+[market]
+benchmark = "GSM8K"
+method = "majority_voting"
+models = ["Llama-3-8B", "Qwen2.5-7B"]
+[users]
+count = 60
+beta = 900.0
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """A folder with one good scenario, in which commands are called."""
+    (tmp_path / "good.toml").write_text(GOOD)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def really(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
+    """The command as a user calls it."""
+    return subprocess.run(
+        [COMMAND, *arguments], cwd=at, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+@pytest.fixture
+def called(monkeypatch, capsys):
+    """The command in this process: (exit code, standard output, standard error)."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["market-sim", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        out, err = capsys.readouterr()
+        return caught.value.code or 0, out, err
+
+    return call
+
+
+def assert_one_sentence(code: int, out: str, err: str) -> str:
+    """Exit code 2 and one line on standard error, nothing on standard output."""
+    assert code == 2, err
+    assert out == ""
+    assert "Traceback" not in err
+    assert err.startswith("market-sim: ")
+    assert err.count("\n") == 1
+    assert err.endswith("\n")
+    assert not err.rstrip("\n").endswith(("None", ": "))
+    return err
+
+
+def one_object(text: str) -> dict:
+    """Standard output that is one JSON object on one line."""
+    assert text.count("\n") == 1
+    data = json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
+    assert isinstance(data, dict)
+    return data
+
+
+# --- Every command through its entry point ----------------------------------------------------------
+
+
+def test_solve_prints_one_json_object_and_nothing_else(folder):
+    done = really("solve", "good.toml", "--beta", "200,1000", "--json", at=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    results = one_object(done.stdout)["results"]
+    assert [result["beta"] for result in results] == [200.0, 1000.0]
+    assert results[0]["providers"] == ["Llama-3-8B", "Qwen2.5-7B"]
+
+
+def test_run_prints_one_json_object_and_leaves_a_whole_folder(folder):
+    done = really("run", "good.toml", "--json", "--seed", "5", "--rounds", "2", "--out", "out", at=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = one_object(done.stdout)
+    assert (result["seed"], result["rounds"], result["regime"]) == (5, 2, "pay_per_compute")
+    assert json.loads((folder / result["folder"] / "manifest.json").read_text())["complete"] is True
+
+
+def test_compare_prints_one_json_object_and_names_the_files_it_left(folder):
+    done = really("compare", "good.toml", "--json", "--out", "out", at=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    result = one_object(done.stdout)
+    assert [each["regime"] for each in result["regimes"]] == ["pay_per_compute", "second_price_auction"]
+    assert len(result["sentences"]) >= 3
+    assert all((folder / file).stat().st_size > 0 for file in result["files"])
+
+
+def test_list_prints_a_table(folder):
+    done = really("list", "regimes", at=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in ("pay_per_compute", "second_price_auction", "first_price_auction"):
+        assert name in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("solve", "none.toml"), "none.toml: there is no such scenario file"),
+        (("run", "bad.toml", "--out", "out"), "bad.toml: users.beta = -1.0 is not allowed"),
+        (("compare", "good.toml", "--regimes", "pay_per_compute,auction", "--out", "out"), "--regimes"),
+        (("reproduce", "--out", "good.toml"), "good.toml"),
+        (("list", "rule"), "(did you mean rules?)"),
+    ],
+)
+def test_every_command_ends_bad_input_with_one_sentence(folder, arguments, says):
+    (folder / "bad.toml").write_text(GOOD.replace("900.0", "-1.0"))
+    done = really(*arguments, at=folder)
+    assert says in assert_one_sentence(done.returncode, done.stdout, done.stderr)
+    assert sorted(path.name for path in folder.iterdir()) == ["bad.toml", "good.toml"]
+
+
+def test_solve_starts_without_mesa_and_without_drawing(folder):
+    program = (
+        "import sys; from market_sim import cli; sys.argv = ['market-sim', 'solve', 'good.toml', '--json']\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print([name for name in ('mesa', 'networkx', 'matplotlib', 'pandas') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+# --- Bad input --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (GOOD.replace("beta", "betta"), "users.betta is not a known key"),
+        (GOOD.replace("60", '"sixty"'), "users.count = 'sixty' is not allowed"),
+        (GOOD.replace("900.0", "-900.0"), "users.beta = -900.0 is not allowed; it must be at least 0"),
+        (GOOD.replace('["Llama-3-8B", "Qwen2.5-7B"]', "[]"), "market.models = [] is not allowed"),
+        (GOOD.replace('"majority_voting"', "[]"), "market.method"),
+        (GOOD.replace("[users]", "margin = -1\n[users]"), "market.margin = -1 is not allowed"),
+        (GOOD.replace("[users]", "margin = 1e-30\n[users]"), "market.margin"),
+        (GOOD.replace("count = 60", "count = 0"), "users.count = 0 is not allowed"),
+        (GOOD.replace("count = 60", "count = -5"), "users.count = -5 is not allowed"),
+        (GOOD.replace("Qwen2.5-7B", "Llama-3-8B"), "Llama-3-8B"),
+        ("name = ", "is not TOML"),
+        ("", "is empty"),
+    ],
+)
+@pytest.mark.parametrize("command", ["solve", "run", "compare"])
+def test_a_bad_scenario_is_refused_by_every_command_that_reads_one(folder, called, command, text, says):
+    (folder / "bad.toml").write_text(text)
+    arguments = [command, "bad.toml"] + (["--out", "out"] if command != "solve" else [])
+    sentence = assert_one_sentence(*called(*arguments))
+    assert sentence.startswith("market-sim: bad.toml: ")
+    assert says in sentence
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda path: None, "there is no such file"),
+        (lambda path: path.mkdir(), "is a folder"),
+        (lambda path: path.write_bytes(b""), "is empty"),
+        (lambda path: path.write_bytes(b"\x00\x01\xff\xfe"), "is not a text file"),
+        (lambda path: path.symlink_to(path), "cannot be read"),
+        (lambda path: path.write_text("model,accuracy\nA,0.5\n"), "column benchmark is missing"),
+        (
+            lambda path: path.write_text(
+                "benchmark,method,model,compute_level,accuracy,tokens_per_query\nM,best_of_n,A,1,1.5,3\n"
+            ),
+            "row 2, column accuracy",
+        ),
+    ],
+)
+def test_a_curve_file_that_is_none_is_refused_by_its_name(folder, called, make, says):
+    (folder / "good.toml").write_text('name = "x"\n[market]\ncurves = "mine.csv"\n')
+    make(folder / "mine.csv")
+    for command in (["solve", "good.toml"], ["run", "good.toml", "--out", "out"]):
+        sentence = assert_one_sentence(*called(*command))
+        assert "mine.csv: " in sentence
+        assert says in sentence
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["solve", "good.toml", "--beta", "-3"], "--beta"),
+        (["solve", "good.toml", "--beta", "200,high"], "'high' is not a number"),
+        (["solve", "good.toml", "--beta", "inf"], "it must be finite and at least 0"),
+        (["solve", "good.toml", "--beta", ""], "--beta"),
+        (["solve"], "SCENARIO"),
+        (["solve", "good.toml", "more.toml"], "more.toml"),
+        (["solve", "a" * 300], "aaa"),
+        (["solve", "."], "is a folder"),
+        (["run", "good.toml", "--rounds", "0"], "rounds"),
+        (["run", "good.toml", "--rounds", "many"], "--rounds"),
+        (["run", "good.toml", "--seed", "-1"], "seed"),
+        (["run", "good.toml", "--regime", "auction"], "regime.kind = 'auction' is not one of"),
+        (["run", "good.toml", "--sed", "3"], "--sed"),
+        (["run", "good.toml", "--out", "good.toml"], "good.toml"),
+        (["compare", "good.toml", "--regimes", ""], "--regimes"),
+        (["slove", "good.toml"], "slove"),
+    ],
+)
+def test_a_bad_option_is_refused_in_a_sentence(folder, called, arguments, says):
+    assert says in assert_one_sentence(*called(*arguments))
+    assert [path.name for path in folder.iterdir()] == ["good.toml"]
+
+
+def test_a_market_of_several_types_is_not_solved_but_said_to_be_for_run(folder, called):
+    segments = "segments = [{size = 3, beta = 1.0}, {size = 3, beta = 2.0}]"
+    (folder / "types.toml").write_text(GOOD.replace("count = 60\nbeta = 900.0", segments))
+    sentence = assert_one_sentence(*called("solve", "types.toml"))
+    assert "types.toml: users.segments differ" in sentence
+
+
+# --- Good input -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outside", ["0.0", "5.0", "-5.0"])
+@pytest.mark.parametrize("beta", ["0.0", "1000.0", "1e6"])
+def test_json_is_json_also_where_measures_are_undefined(folder, called, outside, beta):
+    text = GOOD.replace("900.0", beta).replace("[users]", f"outside_value_usd = {outside}\n[users]")
+    (folder / "edge.toml").write_text(text)
+    for command in (
+        ["solve"],
+        ["run", "--out", "out"],
+        ["run", "--out", "out", "--regime", "first_price_auction"],
+    ):
+        code, out, err = called(command[0], "edge.toml", *command[1:], "--json")
+        assert (code, err) == (0, "")
+        one_object(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["solve", "good.toml"], ["equilibrium 1*", "Price of anarchy", "(wins)", "USD per 1,000 queries"]),
+        (["run", "good.toml", "--out", "out"], ["tiny under pay_per_compute, seed 1", "Rows: out"]),
+        (["compare", "good.toml", "--out", "out"], ["Under the second-price auction", "comparison.json"]),
+        (["list", "models"], ["Qwen2.5-7B", "0.1465"]),
+        (["list", "rules"], ["better_reply", "truthful"]),
+        (["list", "benchmarks"], ["GSM8K", "1319"]),
+        (["list", "scenarios"], []),
+        (["--help"], ["solve", "run", "compare", "reproduce", "list"]),
+        (["run", "--help"], ["--rounds", "--seed", "--regime", "--out", "--json"]),
+    ],
+)
+def test_without_json_people_can_read_it(folder, called, arguments, shown):
+    code, out, err = called(*arguments)
+    assert (code, err) == (0, "")
+    text = " ".join(out.split())
+    for words in shown:
+        assert words in text
+    assert "nan" not in text
+
+
+@pytest.mark.parametrize("what", ["rules", "regimes", "models", "benchmarks", "scenarios"])
+def test_lists_are_json_objects_with_rows(folder, called, what):
+    code, out, _ = called("list", what, "--json")
+    rows = one_object(out)[what]
+    assert code == 0
+    assert bool(rows) == (what != "scenarios")
+
+
+def test_a_run_that_stands_is_read_again_and_force_plays_it_again(folder, called):
+    played = []
+
+    def call(*more):
+        code, out, _ = called("run", "good.toml", "--out", "out", *more)
+        assert code == 0
+        played.append("read from the earlier run" not in " ".join(out.split()))
+
+    call()
+    call()
+    call("--force")
+    assert played == [True, False, True]
+
+
+def test_a_run_that_is_stopped_says_so_and_leaves_nothing(folder, called, monkeypatch):
+    def stop(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(MarketModel, "step", stop)
+    code, out, err = called("run", "good.toml", "--out", "out")
+    assert (code, out) == (130, "")
+    assert err == "market-sim: stopped; nothing half-written was left\n"
+    assert not (folder / "out").exists()
+
+
+# --- reproduce --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_reproduce_exits_with_one_exactly_if_a_published_number_fails(folder, called, monkeypatch, fails):
+    reproduce = paper.reproduce
+
+    def with_a_failure(**keywords):
+        found = reproduce(**keywords)
+        if fails:
+            found = replace(found, rows=(replace(found.rows[0], verdict="FAILS"), *found.rows[1:]))
+        return found
+
+    monkeypatch.setattr(paper, "reproduce", with_a_failure)
+    monkeypatch.setattr(paper.Reproduction, "write", lambda self, out, on_step=None: [Path(out) / "t.csv"])
+    for arguments in (["reproduce", "--out", "out", "--json"], ["reproduce", "--out", "out"]):
+        code, out, err = called(*arguments)
+        assert code == (1 if fails else 0)
+        assert err == ""
+        if "--json" in arguments:
+            data = one_object(out)
+            assert (data["ok"], data["total"], data["agreeing"]) == (not fails, 252, 249 if fails else 250)
+        else:
+            assert f"{249 if fails else 250} of 252 published numbers agree" in out
+            assert ("FAILS" in out) == fails
