@@ -126,7 +126,6 @@ def compare(
 ) -> None:
     """Play the same users, tasks and seeds under several regimes and say what differs."""
     from market_sim.experiments.compare import compare as compare_regimes
-    from market_sim.experiments.compare_figures import write_comparison
 
     with _progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
@@ -138,6 +137,8 @@ def compare(
             force=force,
             progress=progress,
         )
+    from market_sim.experiments.compare_figures import write_comparison
+
     files = write_comparison(result, out)
     if json_:
         _print_json(result.to_dict() | {"files": [str(path) for path in files]})

@@ -178,6 +178,8 @@ def _sentences(runs: Sequence[Run], measures: Sequence[Measures], other: int) ->
 
 def _verdict(gain: float, error: float) -> str:
     """How much better or worse off; within two standard errors it cannot be told."""
+    if not np.isfinite(error):
+        return f"neither measurably better nor worse off (one round, {1000 * gain:+.3f})"
     if abs(gain) <= max(2 * error, 1e-12):
         return f"neither measurably better nor worse off ({1000 * gain:+.3f} +- {1000 * 2 * error:.3f})"
     return f"{_money(gain)} {'better' if gain > 0 else 'worse'} off"

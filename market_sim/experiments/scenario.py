@@ -4,6 +4,7 @@ A scenario is checked once, when it is read: an unknown key, a wrong type or an 
 refused with one sentence.  Everything after that trusts it.
 """
 
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -40,6 +41,11 @@ def _known(registry: Iterable[str]) -> BeforeValidator:
 
     return BeforeValidator(check)
 
+
+MOST_INDIVIDUALS = 10_000_000
+"""One row of arrays each; for more, name segments or play expected demand."""
+
+MOST_IN_A_SEGMENT = 10**12
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,7 +89,7 @@ class MarketSection(_Section):
 class Segment(_Section):
     """A group of users who are alike."""
 
-    size: Annotated[int, Field(ge=1)]
+    size: Annotated[int, Field(ge=1, le=MOST_IN_A_SEGMENT)]
     beta: NotNegative
     value_scale: Positive = 1.0
 
@@ -91,7 +97,7 @@ class Segment(_Section):
 class UsersSection(_Section):
     """Who buys."""
 
-    count: Annotated[int, Field(ge=1)] = 2000
+    count: Annotated[int, Field(ge=1, le=MOST_INDIVIDUALS)] = 2000
     beta: NotNegative = 1000.0
     segments: Annotated[tuple[Segment, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
     information: Literal["full"] = "full"
@@ -204,10 +210,13 @@ def load_scenario(source: "Path | str | Mapping[str, Any] | Scenario") -> Scenar
 
 
 def _scenario_path(path: Path) -> Path:
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a scenario file")
-    if path.exists():
-        return path
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder, not a scenario file")
+        if path.exists():
+            return path
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     by_name = Path("runs") / f"{path}.toml"
     if path.suffix != ".toml" and by_name.exists():
         return by_name
@@ -243,8 +252,15 @@ def _checked(data: dict[str, Any], where: str, folder: Path) -> Scenario:
 
 def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
     """The first error of a validation, for people."""
-    first = error.errors(include_url=False)[0]
-    path = [part for part in first["loc"] if _is_key(part, data)]
+
+    def keys(found: Any) -> list[str | int]:
+        return [part for part in found["loc"] if _is_key(part, data)]
+
+    # A value of several types has one error per type: the one that got furthest into it says most.
+    errors = error.errors(include_url=False)
+    top = keys(errors[0])
+    first = max((e for e in errors if keys(e)[: len(top)] == top), key=lambda e: len(keys(e)))
+    path = keys(first)
     field, got = ".".join(map(str, path)), first["input"]
     kind = first["type"]
     if kind == "extra_forbidden":
@@ -261,7 +277,7 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
         choices = [choice.strip("' ") for choice in first["ctx"]["expected"].replace(" or ", ",").split(",")]
         hint = nearest(got, choices) if isinstance(got, str) else ""
         return f"{field} = {got!r} is not one of {', '.join(choices)}{hint}"
-    allowed = first["msg"]
+    allowed = re.sub(r"a valid dictionary or instance of \w+", "a table", first["msg"])
     for theirs, ours in _WORDS.items():
         allowed = allowed.replace(theirs, ours)
     return f"{field} = {got!r} is not allowed; {allowed[0].lower()}{allowed[1:]}"
@@ -273,7 +289,6 @@ _WORDS = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "above",
-    "a valid dictionary or instance of ": "a table, ",
     " after validation": "",
     ", unable to parse string as a number": "",
 }

@@ -58,9 +58,13 @@ def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:
 
 def read_table(path: Path) -> dict[str, np.ndarray]:
     """The columns of a Parquet file."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid):
+        raise InputError(f"{path}: cannot be read; --force plays the run again") from None
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 

@@ -427,15 +427,17 @@ def test_users_choose_by_the_logit_over_their_own_net_values():
     actions = np.array([1, 2, 0])
     match = regime.match(regime, market, 0, actions, SEGMENTS, None)
     quality, price = market.quality(0)[range(3), actions], market.price[0][range(3), actions]
-    requests, log_sum = np.zeros(3), 0.0
+    requests, worth, log_sum = np.zeros(3), np.zeros(3), 0.0
     for scale, beta, size in zip(SEGMENTS.value_scale, SEGMENTS.beta, SEGMENTS.size, strict=True):
         gain = beta * (scale * quality - price - market.outside_value)
         top = max(gain.max(), 0)
         odds = np.exp(gain - top)
         total = odds.sum() + np.exp(-top)
         requests += size * odds / total
+        worth += scale * size * odds / total
         log_sum += size * (top + np.log(total)) / beta
     np.testing.assert_allclose(expected_requests(match, market), requests, rtol=1e-11)
+    np.testing.assert_allclose(match.expected.value_scale * match.expected.count, worth, rtol=1e-11)
     assert match.log_sum_usd == pytest.approx(log_sum / 2000, rel=1e-11)
 
 
