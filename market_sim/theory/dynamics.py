@@ -69,11 +69,13 @@ def better_reply_path(
 ) -> Path:
     """Play the paper's dynamics from `start` (default: everybody at the lowest level).
 
+    start      (..., N) index of each provider's level, or (N,) for all games of the batch
     orders     permutations of the providers, one per round; the same for all games of the batch, so that
                a game's path does not depend on what is solved beside it
     tolerance  relative, on profit
     """
-    levels = lowest_levels(game) if start is None else np.array(start)
+    start = lowest_levels(game) if start is None else start
+    levels = np.array(np.broadcast_to(start, (*game.batch_shape, game.n_providers)))
     offers = at_levels(game.log_offer, levels)
     weight, gain = game.log_margin + game.log_offer, np.log1p(tolerance)
     history, movers = [levels.copy()], []

@@ -249,7 +249,6 @@ def equilibria(game: Game, tolerance: float = TOLERANCE) -> Equilibria:
     which, levels, tied = _certified(flat, which, levels, tolerance)
     ties = np.zeros(flat.batch_shape, dtype=bool)
     ties[which[tied]] = True
-    ties |= _has_equal_lines(flat)
     if ties.any():
         at = np.flatnonzero(ties)
         some = select(flat, at)
@@ -348,15 +347,6 @@ def _certified(game: Game, which: Array, levels: Array, tolerance: float) -> tup
     keep = (best[..., 0] - at_levels(own, levels)).max(axis=-1, initial=0.0) <= tolerance
     tied = ((own >= best - tolerance).sum(axis=-1) > 1).any(axis=-1)
     return which[keep], levels[keep], tied[keep]
-
-
-def _has_equal_lines(game: Game) -> Array:
-    """Whether a provider has two levels of the same margin and offer, (B,)."""
-    order = np.lexsort((game.log_offer, game.log_margin), axis=-1)
-    offer = np.take_along_axis(game.log_offer, order, axis=-1)
-    margin = np.take_along_axis(game.log_margin, order, axis=-1)
-    same = (offer[..., 1:] == offer[..., :-1]) & (margin[..., 1:] == margin[..., :-1])
-    return (same & np.isfinite(offer[..., 1:])).any(axis=(-2, -1))
 
 
 def _listed(game: Game, which: Array, levels: Array, ties: Array) -> Equilibria:
