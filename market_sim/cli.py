@@ -6,23 +6,15 @@ Each command imports what it needs when it is called, so that `solve` starts wit
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 from typer.exceptions import TyperException
 
+from market_sim import screen
 from market_sim.errors import InputError, not_one_of
-
-if TYPE_CHECKING:
-    from market_sim.economy.solve import Solution
-    from market_sim.experiments.compare import Comparison
-    from market_sim.experiments.paper import Reproduction
-    from market_sim.experiments.run import Progress, Run
 
 app = typer.Typer(
     name="market-sim",
@@ -41,9 +33,6 @@ SeedOption = Annotated[int | None, typer.Option(help="Instead of the scenario's 
 RoundsOption = Annotated[int | None, typer.Option(help="Instead of the scenario's rounds.", min=1)]
 OutOption = Annotated[Path, typer.Option(help="Where results go.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Play again even if the result stands there.")]
-
-PER = 1000
-"""Screens show USD per this many queries."""
 
 
 def main() -> None:
@@ -86,7 +75,7 @@ def solve(
         _print_json({"results": [solution.to_dict() for solution in solutions]})
         return
     for solution in solutions:
-        _show_solution(solution)
+        screen.show_solution(solution)
 
 
 @app.command()
@@ -102,14 +91,14 @@ def run(
     """Play a scenario with agents and keep its rows in a run folder."""
     from market_sim.experiments.run import run as run_scenario
 
-    with _progress(scenario, quiet=json_) as progress:
+    with screen.progress(scenario, quiet=json_) as progress:
         result = run_scenario(
             scenario, seed=seed, rounds=rounds, regime=regime, out=out, force=force, progress=progress
         )
     if json_:
         _print_json(result.summary())
     else:
-        _show_run(result)
+        screen.show_run(result)
 
 
 @app.command()
@@ -127,7 +116,7 @@ def compare(
     """Play the same users, tasks and seeds under several regimes and say what differs."""
     from market_sim.experiments.compare import compare as compare_regimes
 
-    with _progress(scenario, quiet=json_) as progress:
+    with screen.progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
             scenario,
             regimes=[name.strip() for name in regimes.split(",")],
@@ -143,8 +132,8 @@ def compare(
     if json_:
         _print_json(result.to_dict() | {"files": [str(path) for path in files]})
     else:
-        _show_comparison(result)
-        _show_files(files)
+        screen.show_comparison(result)
+        screen.show_files(files)
 
 
 @app.command()
@@ -152,7 +141,7 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
     """Print every number of the paper's tables beside ours and draw its figures; exit 1 if one fails."""
     from market_sim.experiments.paper import reproduce as reproduce_paper
 
-    with _status(quiet=json_) as say:
+    with screen.status(quiet=json_) as say:
         result = reproduce_paper(on_step=say)
         files = result.write(out, on_step=say)
     if json_:
@@ -167,8 +156,8 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
             }
         )
     else:
-        _show_reproduction(result)
-        _show_files(files)
+        screen.show_reproduction(result)
+        screen.show_files(files)
     if not result.ok:
         raise typer.Exit(1)
 
@@ -187,200 +176,7 @@ def list_(
     if json_:
         _print_json({what: rows})
         return
-    table = _table(*rows[0]) if rows else _table("none")
-    for column, value in zip(table.columns, rows[0].values() if rows else (), strict=False):
-        column.justify = "left" if isinstance(value, str) else "right"
-        column.overflow = "fold"
-    for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    _console().print(table)
-
-
-# ------------------------------------------------------------------ what is shown
-
-
-def _show_solution(solution: "Solution") -> None:
-    console = _console()
-    console.print(
-        f"\n[bold]{solution.benchmark}, {solution.method}[/bold], beta = {solution.beta:g} per USD "
-        f"(money in USD per {PER:,} queries)"
-    )
-    end = solution.paper_dynamics
-    names, profiles = [], list(solution.equilibria)
-    for number, profile in enumerate(profiles, 1):
-        names.append(f"equilibrium {number}" + ("*" if profile.levels == end.levels else ""))
-    if end.levels not in [profile.levels for profile in profiles]:
-        names.append("paper's end")
-        profiles.append(end)
-    table, auction = _table("", *names, "optimum", "auction"), solution.auction
-    for key in ("welfare", "user_value", "price", "provider_profit"):
-        best = _usd(solution.optimum["welfare"]) if key == "welfare" else ""
-        cells = [_usd(getattr(profile, key)) for profile in (*profiles, auction)]
-        title, last = key.replace("_", " "), key == "provider_profit"
-        table.add_row(title, *cells[:-1], best, cells[-1], end_section=last)
-    for provider in solution.providers:
-        table.add_row(
-            provider,
-            *(f"{p.levels[provider]:g} {p.shares[provider]:6.1%}" for p in profiles),
-            f"{solution.optimum['levels'][provider]:g}",
-            f"{auction.level:g} (wins)" if provider == auction.winner else "",
-        )
-    console.print(table)
-    console.print(
-        "* where the paper's dynamics end. Providers' rows: compute level, market share.\n"
-        f"Price of anarchy {_ratio(solution.price_of_anarchy)} (worst equilibrium), "
-        f"{_ratio(solution.paper_price_of_anarchy)} (paper); "
-        f"of stability {_ratio(solution.price_of_stability)}.\n"
-        f"Of the first best {_usd(auction.welfare)}, users' noise loses "
-        f"{_usd(solution.noise_gap)} and providers' choices lose {_usd(solution.strategic_gap)}."
-    )
-
-
-def _show_run(result: "Run") -> None:
-    console, summary = _console(), result.summary()
-    again = " (read from the earlier run; --force plays it again)" if result.reused else ""
-    console.print(
-        f"\n[bold]{result.name}[/bold] under {result.regime}, seed {result.seed}: rounds "
-        f"{summary['averaged_from_round']} to {summary['rounds']} on average{again}"
-    )
-    table = _table("per 1,000 queries", "")
-    for name, value in summary["means"].items():
-        table.add_row(*_measure(name, value))
-    console.print(table)
-    providers = _table("provider", "compute level", "share")
-    for name, row in summary["providers"].items():
-        providers.add_row(name, f"{row['compute_level']:g}", f"{row['share']:.1%}")
-    console.print(providers)
-    if result.folder is not None:
-        console.print(f"Rows: {result.folder}", soft_wrap=True)
-
-
-def _show_comparison(result: "Comparison") -> None:
-    console = _console()
-    first, last = (result.runs[0].rounds["round"][k] for k in (result.runs[0].late().start, -1))
-    console.print(
-        f"\n[bold]{result.name}[/bold], seed {result.seed}: the same users and shocks under each regime, "
-        f"rounds {first} to {last} on average"
-    )
-    table = _table("USD per 1,000 queries", *(m.regime for m in result.measures))
-    rows = result.to_dict()["regimes"]
-    for name in (
-        "welfare_usd",
-        "user_value_usd",
-        "provider_profit_usd",
-        "log_sum_surplus_usd",
-        "price_usd",
-        "first_best_gap_usd",
-        "inefficiency",
-        "accuracy",
-        "tokens_per_query",
-        "outside_share",
-    ):
-        cells = [_measure(name, row[name]) for row in rows]
-        table.add_row(cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
-    for provider in result.measures[0].shares:
-        table.add_row(f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
-    console.print(table)
-    for sentence in result.sentences:
-        console.print(sentence, soft_wrap=True)
-
-
-def _show_reproduction(result: "Reproduction") -> None:
-    console = _console()
-    for setting in result.settings():
-        console.print(f"\n[bold]{setting.benchmark}, {setting.method}[/bold] (USD per {PER:,} queries)")
-        table = _table("quantity", "beta", "printed", "ours", "difference", "verdict")
-        for row in result.rows:
-            if (row.benchmark, row.method) != (setting.benchmark, setting.method):
-                continue
-            table.add_row(
-                QUANTITIES[row.quantity],
-                "auction" if row.beta is None else f"{row.beta:g}",
-                *(_published(value) for value in (row.printed, row.ours)),
-                "" if row.difference is None else f"{PER * row.difference:+.4f}",
-                row.verdict.split(":")[0],
-            )
-        console.print(table)
-    for row in result.rows:
-        if not row.agrees:
-            console.print(
-                f"{row.benchmark}, {row.method}, beta = {row.beta:g}, {row.quantity}: {row.verdict}"
-                if row.beta is not None
-                else f"{row.benchmark}, {row.method}, {row.quantity}: {row.verdict}"
-            )
-    console.print(
-        f"\n[bold]{result.agreeing} of {result.total} published numbers agree within 1.1e-5 USD per query, "
-        f"and {result.names_agreeing} of {result.names_total} winners and runners-up.[/bold]"
-    )
-
-
-QUANTITIES = {
-    "mean_user_value_weighted": "user value, by share",
-    "mean_user_value": "user value, plain mean",
-    "mean_price_weighted": "price, by share",
-    "mean_price": "price, plain mean",
-    "mean_provider_utility_weighted": "profit, by share",
-    "mean_provider_utility": "profit, plain mean",
-    "optimal_welfare": "optimal welfare",
-    "equilibrium_welfare": "equilibrium welfare",
-    "winner": "winner",
-    "runner_up": "runner-up",
-    "user_value": "user value",
-    "price": "price",
-    "provider_utility": "profit",
-    "welfare": "welfare",
-}
-
-
-def _published(value: float | str | None) -> str:
-    return f"{PER * value:.3f}" if isinstance(value, int | float) else str(value)
-
-
-def _show_files(files: Sequence[Path]) -> None:
-    console = _console()
-    console.print(f"\nWritten to {files[0].parent}:", soft_wrap=True)
-    console.print("  " + ", ".join(path.name for path in files))
-
-
-TITLES = {
-    "welfare_usd": "welfare",
-    "expected_welfare_usd": "welfare, expected",
-    "user_value_usd": "user value",
-    "expected_user_value_usd": "user value, expected",
-    "log_sum_surplus_usd": "log-sum surplus of users",
-    "price_usd": "price paid",
-    "provider_profit_usd": "provider profit",
-    "first_best_gap_usd": "below the first best",
-    "nashconv_usd": "gain from deviating (NashConv)",
-    "tokens_per_query": "tokens per query",
-    "accuracy": "accuracy of answers",
-    "outside_share": "buy nothing",
-    "hhi": "concentration (HHI)",
-    "inefficiency": "inefficiency (optimum / welfare - 1)",
-}
-
-
-def _measure(name: str, value: float | None) -> tuple[str, str]:
-    """Title and text of a measure."""
-    title = TITLES[name]
-    if value is None:
-        return title, "undefined"
-    if name.endswith("_usd"):
-        return title, _usd(value)
-    if name in ("accuracy", "outside_share", "inefficiency"):
-        return title, f"{round(value, 6) + 0.0:.1%}"
-    return title, f"{value:,.0f}"
-
-
-def _usd(value: float) -> str:
-    return f"{round(PER * value, 4) + 0.0:.3f}"
-
-
-def _ratio(value: float | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}"
-
-
-# ------------------------------------------------------------------ helpers
+    screen.show_list(rows)
 
 
 def _betas(text: str) -> list[float]:
@@ -396,52 +192,6 @@ def _betas(text: str) -> list[float]:
         if not (math.isfinite(betas[-1]) and betas[-1] >= 0):
             raise InputError(f"--beta: {betas[-1]:g} is not allowed; it must be finite and at least 0")
     return betas
-
-
-def _console() -> Console:
-    return Console(highlight=False)
-
-
-def _table(*headers: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, header in enumerate(headers):
-        table.add_column(header, justify="left" if number == 0 else "right")
-    return table
-
-
-@contextmanager
-def _progress(title: str, *, quiet: bool) -> Iterator["Progress | None"]:
-    """A progress bar on standard error, gone when done; none where nobody watches."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rounds"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(Path(title).stem, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _status(*, quiet: bool) -> Iterator[Callable[[str], None] | None]:
-    """A line on standard error that says what is being done; none where nobody watches."""
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield None
-        return
-    with console.status("reading the paper's tables") as status:
-        yield status.update
 
 
 def _print_json(data: dict[str, Any]) -> None:

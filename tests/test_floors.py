@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "market_sim"
-FLOORS = ("errors", "theory", "economy", "simulation", "experiments", "cli", "app")
+FLOORS = ("errors", "theory", "economy", "simulation", "experiments", "screen", "cli", "app")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
