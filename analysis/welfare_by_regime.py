@@ -17,6 +17,7 @@ from scipy import stats
 
 from market_sim.errors import InputError
 from market_sim.experiments import figures, store
+from market_sim.experiments.compare import TITLES
 
 BASE = "pay_per_compute"
 
@@ -80,23 +81,46 @@ def _half_width(sample: np.ndarray) -> float:
     return float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
 
 
-def draw(runs: pd.DataFrame) -> "figures.Figure":
-    """Users' and providers' parts and what is lost, one bar per scenario and regime."""
-    means = (
-        runs.drop(columns="by_round_usd").groupby(["scenario", "regime"], sort=False).mean(numeric_only=True)
+def named(regime: str) -> str:
+    """A regime as it is called in a sentence."""
+    return TITLES.get(regime, regime)
+
+
+@figures.styled
+def draw(runs: pd.DataFrame) -> figures.Figure:
+    """Users' and providers' parts and what is lost, in percent of the first best, by scenario and regime."""
+    numbers = runs.drop(columns="by_round_usd")
+    means = numbers.groupby(["scenario", "regime"], sort=False).mean(numeric_only=True)
+    percent = means.div(means["first_best_usd"], axis=0) * 100.0
+    fig = figures.new_figure(1.6 + 0.36 * len(percent))
+    ax = fig.subplots()
+    places = np.arange(len(percent))
+    right, left = np.zeros(len(percent)), np.zeros(len(percent))  # ends of the gains, and of the losses
+    percent["lost"] = 100.0 - percent["welfare_usd"]
+    handles = []
+    for column, name, colour in (
+        ("user_value_usd", "users keep", figures.USERS),
+        ("provider_profit_usd", "providers earn", figures.PROVIDERS),
+        ("lost", "lost", figures.LOST),
+    ):
+        amount = percent[column].to_numpy()
+        start = np.where(amount >= 0, right, left)
+        handles.append(ax.barh(places, amount, left=start, height=0.7, color=colour, ec="white", label=name))
+        right, left = right + np.maximum(amount, 0), left + np.minimum(amount, 0)
+    ax.set_yticks(places, [f"{scenario}, {named(regime)}" for scenario, regime in percent.index])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(False, axis="y")
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.invert_yaxis()
+    ax.set_xlabel("percent of the first best")
+    figures.legend_beside(fig, handles)
+    reached = percent.groupby("regime", sort=False)["welfare_usd"].mean()
+    finding = ", ".join(f"{share:.1f} % under {named(regime)}" for regime, share in reached.items())
+    note = (
+        "The first best: every request served by the best level of the best provider. Title: means over rows."
     )
-    return figures.surplus_bars(
-        [
-            figures.SurplusSplit(
-                name=f"{scenario}, {regime.replace('_', ' ')}",
-                user_value_usd=row["user_value_usd"],
-                provider_profit_usd=row["provider_profit_usd"],
-                lost_usd=row["first_best_usd"] - row["welfare_usd"],
-            )
-            for (scenario, regime), row in means.iterrows()
-        ],
-        "Welfare by regime",
-    )
+    figures.say(fig, f"Of the first best, welfare reaches {finding}", note)
+    return fig
 
 
 def main() -> None:
@@ -107,7 +131,8 @@ def main() -> None:
     try:
         runs = late_means(options.runs)
     except InputError as error:
-        sys.exit(f"welfare_by_regime: {error}")
+        print(f"welfare_by_regime: {error}", file=sys.stderr)
+        sys.exit(2)
     for row in welfare_by_regime(runs).itertuples():
         line = (
             f"{row.scenario}, {row.regime} ({row.seeds} seed{'s' if row.seeds > 1 else ''}): welfare "

@@ -1,0 +1,71 @@
+"""The analysis scripts, as a person starts them: each prints its number and leaves one figure."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from market_sim.experiments.compare import compare
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = {
+    "name": "small",
+    "rounds": 40,
+    "market": {"benchmark": "AIME", "method": "reasoning_effort"},
+    "users": {"count": 50},
+}
+
+
+def script(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, ROOT / "analysis" / f"{name}.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_welfare_by_regime_pairs_runs_of_the_same_seed(tmp_path):
+    gains = []
+    for seed in (1, 2):
+        result = compare(SMALL, seed=seed, out=tmp_path / "runs")
+        market, auction = result.measures
+        gains.append(1000 * (auction.welfare_usd - market.welfare_usd))
+    done = script("welfare_by_regime", tmp_path / "runs", "--out", tmp_path / "figures")
+    assert (done.returncode, done.stderr) == (0, "")
+    line = next(line for line in done.stdout.splitlines() if "second_price_auction (2 seeds)" in line)
+    mean = sum(gains) / 2
+    assert f"{abs(mean):.3f} +- " in line
+    assert ("more" if mean > 0 else "less") in line
+    # Student's t with one degree of freedom on the two paired differences.
+    assert f"+- {12.7062 * abs(gains[0] - gains[1]) / 2:.3f}" in line
+    assert sorted(p.name for p in (tmp_path / "figures").iterdir()) == [
+        "welfare_by_regime.png",
+        "welfare_by_regime.svg",
+    ]
+
+
+def test_welfare_by_regime_without_runs_says_how_to_make_some(tmp_path):
+    done = script("welfare_by_regime", tmp_path)
+    assert done.returncode == 2
+    assert "has no complete run; make one with: market-sim compare" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        (
+            "who_gains_from_the_auction",
+            [
+                "worse off in 1 of 9 at beta = 200, 2 of 9 at beta = 1,000, 7 of 9 at beta = 100,000",
+                "dearer in 3 of 9 at beta = 200, 4 of 9 at beta = 1,000, 5 of 9 at beta = 100,000",
+                "worse off in 9 of 9 at beta = 200, 9 of 9 at beta = 1,000, 7 of 9 at beta = 100,000",
+            ],
+        ),
+        ("inefficiency_by_rationality", ["two equilibria at beta = 1,352 to 1,400, 3,332 to 3,458"]),
+    ],
+)
+def test_a_claim_is_printed_with_its_figure(tmp_path, name, says):
+    done = script(name, "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    for sentence in says:
+        assert sentence in done.stdout
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg"}
