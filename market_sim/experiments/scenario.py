@@ -42,6 +42,9 @@ def _known(registry: Iterable[str]) -> BeforeValidator:
     return BeforeValidator(check)
 
 
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""Names of scenarios are names of folders."""
+
 MOST_INDIVIDUALS = 10_000_000
 """One row of arrays each; for more, name segments or play expected demand."""
 
@@ -164,7 +167,7 @@ class OutputSection(_Section):
 class Scenario(_Section):
     """A scenario file, checked.  `where` names the file in error sentences."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=_NAME)]
     rounds: Annotated[int, Field(ge=1)] = 200
     seed: Annotated[int, Field(ge=0)] = 1
     market: MarketSection = MarketSection()
@@ -284,6 +287,7 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
 
 
 _WORDS = {
+    f"String should match pattern '{_NAME}'": "it must be of letters, digits, dots, dashes and underscores",
     "Input should": "it must",
     "Value should": "it must",
     "greater than or equal to": "at least",
