@@ -92,7 +92,7 @@ def auction_match(
     first = awards(np.zeros(len(alpha)) if drawing else None)
     turns = [first]
     for turn in range(1, int(first.tied.max(initial=1))):
-        turns.append(awards(np.minimum((turn + 0.5) / first.tied, 0.999)))
+        turns.append(awards(np.where(turn < first.tied, (turn + 0.5) / first.tied, 0.0)))
     shared = [np.where(turn < first.tied, 1.0 / first.tied, 0.0) for turn in range(len(turns))]
     served = np.flatnonzero(first.winner != OUTSIDE)
     expected = _joined([lots(w, served, (size * s)[served]) for w, s in zip(turns, shared, strict=True)])
