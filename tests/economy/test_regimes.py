@@ -1,6 +1,8 @@
 """What every regime promises: its counterfactual profits are the ones that switching would earn, its
 accounts add up, and the auctions give the incentives they are known for (docs/theory.md 3 and 4)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,8 +16,9 @@ from market_sim.economy.ledger import (
     outcomes_of_individuals,
     outcomes_of_segments,
 )
-from market_sim.economy.market import Market, UserPopulation, alike_users
-from market_sim.economy.regime import Regime, Shocks
+from market_sim.economy.market import Market, UserPopulation, alike_users, make_market, make_providers
+from market_sim.economy.quality import QualityCurve
+from market_sim.economy.regime import Regime, Shocks, Terms
 from market_sim.economy.regimes import REGIMES
 from market_sim.theory import auction
 from market_sim.theory.choice import OUTSIDE
@@ -481,3 +484,24 @@ def test_the_truth_reaches_the_auctions_yardstick():
 
 def test_the_registry_is_keyed_by_the_names_of_its_regimes():
     assert {name: regime.name for name, regime in REGIMES.items()} == {name: name for name in REGIMES}
+
+
+def test_five_hundred_equal_bids_share_each_request_equally():
+    curves = [
+        QualityCurve(
+            benchmark="GSM8K",
+            method="best_of_n",
+            model=f"M{i}",
+            compute_level=np.array([1.0]),
+            accuracy=np.array([0.8]),
+            tokens_per_query=np.array([100.0]),
+        )
+        for i in range(510)
+    ]
+    prices = {curve.model: 0.1 for curve in curves}
+    market = make_market(make_providers(curves, where="x", prices=prices), value_of_correct_usd=0.008)
+    regime = replace(REGIMES["second_price_auction"], terms=Terms(ties="random"))
+    truth = np.full(510, regime.actions(regime, market, 0).truthful)
+    match = regime.match(regime, market, 0, truth, alike_users(510, 1.0), None)
+    shares = np.bincount(match.expected.provider, weights=match.expected.count, minlength=510)
+    np.testing.assert_allclose(shares, 1.0, rtol=1e-12)
