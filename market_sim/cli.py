@@ -4,7 +4,6 @@ Each command imports what it needs when it is called, so that `solve` starts wit
 """
 
 import json
-import math
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -189,8 +188,6 @@ def _betas(text: str) -> list[float]:
             raise InputError(
                 f"--beta: {part.strip()!r} is not a number; wanted is a list like 200,1000"
             ) from None
-        if not (math.isfinite(betas[-1]) and betas[-1] >= 0):
-            raise InputError(f"--beta: {betas[-1]:g} is not allowed; it must be finite and at least 0")
     return betas
 
 

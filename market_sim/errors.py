@@ -19,7 +19,8 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f" (did you mean {by_lower[close[0]]}?)" if close else ""
 
 
-def not_one_of(where: str, got: str, known: Iterable[str]) -> InputError:
+def not_one_of(where: str, got: object, known: Iterable[str]) -> InputError:
     """The error for a name that is not in a list of known ones."""
     known = list(known)
-    return InputError(f"{where} = {got!r} is not one of {', '.join(known)}{nearest(got, known)}")
+    hint = nearest(got, known) if isinstance(got, str) else ""
+    return InputError(f"{where} = {got!r} is not one of {', '.join(known)}{hint}")

@@ -84,8 +84,11 @@ def show_comparison(result: "Comparison") -> None:
     rows = result.to_dict()["regimes"]
     for name in (
         "welfare_usd",
+        "expected_welfare_usd",
         "user_value_usd",
+        "expected_user_value_usd",
         "provider_profit_usd",
+        "expected_provider_profit_usd",
         "log_sum_surplus_usd",
         "price_usd",
         "first_best_gap_usd",
@@ -168,6 +171,7 @@ TITLES = {
     "log_sum_surplus_usd": "log-sum surplus of users",
     "price_usd": "price paid",
     "provider_profit_usd": "provider profit",
+    "expected_provider_profit_usd": "provider profit, expected",
     "first_best_gap_usd": "below the first best",
     "nashconv_usd": "gain from deviating (NashConv)",
     "tokens_per_query": "tokens per query",

@@ -27,10 +27,20 @@ OVERSTATEMENTS = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
 """By how much a report may exceed f(accuracy), where the regime pays on reports."""
 
 
-@lru_cache(maxsize=64)
-def bid_actions(regime: Regime, market: Market, task: int) -> Actions:
-    k = market.offered.shape[-1]
+def second_price_actions(regime: Regime, market: Market, task: int) -> Actions:
+    """A level and a share of own surplus, and a report of quality where the payment is on reports."""
     reports = OVERSTATEMENTS if regime.terms.payment == "reported" else OVERSTATEMENTS[:1]
+    return _bid_actions(market, task, tuple(reports))
+
+
+def first_price_actions(regime: Regime, market: Market, task: int) -> Actions:
+    """A level and a share of own surplus; the winner is paid its bid, whatever quality is paid elsewhere."""
+    return _bid_actions(market, task, tuple(OVERSTATEMENTS[:1]))
+
+
+@lru_cache(maxsize=64)
+def _bid_actions(market: Market, task: int, overstatements: tuple[float, ...]) -> Actions:
+    k, reports = market.offered.shape[-1], np.array(overstatements)
     steps = np.stack(
         np.meshgrid(np.arange(k + 1), np.arange(len(SHARES)), np.arange(len(reports)), indexing="ij"),
         axis=-1,
@@ -115,7 +125,14 @@ def auction_match(
         counts = shocks.choice.multinomial(size, np.stack(shared, axis=1))
         parts = [lots(w, served, counts[served, turn] * 1.0) for turn, w in enumerate(turns)]
         drawn = _joined(parts)
-    return Match(expected=expected, drawn=drawn, rows=rows, choice=picked, log_sum_usd=None)
+    return Match(
+        expected=expected,
+        unserved=float(size[first.winner == OUTSIDE].sum()),
+        drawn=drawn,
+        rows=rows,
+        choice=picked,
+        log_sum_usd=None,
+    )
 
 
 def _joined(parts: list[Lots]) -> Lots:

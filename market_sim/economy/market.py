@@ -46,6 +46,16 @@ class Provider:
     margin: float
 
 
+MOST_INDIVIDUALS = 10_000_000
+"""One row of arrays each; for more, name segments or play expected demand."""
+
+MOST_PEOPLE = 10**12
+"""In a segment, or in a continuum."""
+
+MOST_RATIONAL = 1e12
+"""The largest beta, 1/USD: at a tenth of it, a difference of 1e-10 USD already decides every choice."""
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class UserPopulation:
     """Users as arrays, one row each; a row can stand for a segment of many alike.
@@ -81,6 +91,11 @@ def alike_users(count: int, beta: float, value_scale: float = 1.0) -> UserPopula
         beta=np.full(count, float(beta)),
         size=np.ones(count, dtype=np.int64),
     )
+
+
+def continuum(count: int, beta: float) -> UserPopulation:
+    """The same users as one row that stands for all: what expected demand needs of them."""
+    return UserPopulation(value_scale=np.ones(1), beta=np.array([float(beta)]), size=np.array([count]))
 
 
 def user_types(users: UserPopulation) -> tuple[Array, Array, Array]:
@@ -169,7 +184,7 @@ def make_providers(
 ) -> list[Provider]:
     """One provider per curve.  A model that is served by several methods gets the method in its name.
 
-    where   names the source in error sentences
+    where   names the place in error sentences, "file.toml: market"
     prices  USD per million tokens by model, before the bundled ones
     margin  one for all, or by model (then every model must be there)
     Raises InputError for a model without a price or margin.
@@ -180,20 +195,24 @@ def make_providers(
         for name in table if isinstance(table, Mapping) else ():
             if name not in models:
                 raise InputError(
-                    f"{where}: market.{key} names {name!r}, which serves nothing here{nearest(name, models)}"
+                    f"{where}.{key} names {name!r}, which serves nothing here{nearest(name, models)}"
                 )
     providers = []
     for curve in curves:
         if curve.model not in known:
             raise InputError(
                 f"{where}: there is no price for model {curve.model!r}; "
-                f"give one, USD per million tokens, in market.prices{nearest(curve.model, known)}"
+                f"give one, USD per million tokens, in its prices{nearest(curve.model, known)}"
             )
         if isinstance(margin, Mapping) and curve.model not in margin:
-            raise InputError(f"{where}: market.margin has no entry for model {curve.model!r}")
+            raise InputError(f"{where}.margin has no entry for model {curve.model!r}")
         mu = float(margin[curve.model] if isinstance(margin, Mapping) else margin)
-        if 1.0 + mu <= 1.0:
-            raise InputError(f"{where}: market.margin = {mu:g} is too small to tell a price from its cost")
+        price = curve.tokens_per_query * float(known[curve.model]) / 1e6
+        if not (price - price / (1.0 + mu) > 0).all():
+            raise InputError(
+                f"{where}.margin {mu:g} at {known[curve.model]:g} USD per million tokens is too small to "
+                f"tell {curve.model}'s price from its cost"
+            )
         several = models.count(curve.model) > 1
         providers.append(
             Provider(

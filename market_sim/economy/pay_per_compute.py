@@ -53,10 +53,12 @@ def logit_match(
     if users.alike:
         scale, beta = users.value_scale[0], users.beta[0]
         values = scale * quality - price
-        shares = np.exp(choice.log_shares(values, beta, market.outside_value)[0])
+        log_shares, log_outside = choice.log_shares(values, beta, market.outside_value)
+        shares = np.exp(log_shares)
         log_sum_usd = float(choice.log_sum_surplus(values, beta, market.outside_value))
         picked = None if uniforms is None else choice.sample_alike(shares, uniforms)
-        count, scales = shares * people, np.full(len(levels), scale)
+        count, unserved = shares * people, float(np.exp(log_outside)) * people
+        scales = np.full(len(levels), scale)
     else:
         crowd = choice.choose(
             quality=quality,
@@ -67,7 +69,7 @@ def logit_match(
             weight=users.size.astype(float),
             uniforms=uniforms,
         )
-        picked, count = crowd.index, crowd.share
+        picked, count, unserved = crowd.index, crowd.share, crowd.unserved
         scales = np.divide(crowd.value_share, count, out=np.ones_like(count), where=count > 0)
         log_sum_usd = crowd.log_sum_usd / people
 
@@ -94,6 +96,7 @@ def logit_match(
         drawn = lots(provider, counts[row, provider] * 1.0, users.value_scale[row])
     return Match(
         expected=lots(providers, count, scales),
+        unserved=unserved,
         drawn=drawn,
         rows=rows,
         choice=picked,

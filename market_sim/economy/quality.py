@@ -9,6 +9,7 @@ each number comes from stands in economy/data/README.md.
 """
 
 import csv
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ METHODS = ("majority_voting", "best_of_n", "reasoning_effort")
 
 REQUIRED = ("benchmark", "method", "model", "compute_level", "accuracy", "tokens_per_query")
 OPTIONAL = ("n_questions", "source")
+
+LARGEST = 1e12
+"""Tokens and levels beyond it are slips; no product of what lies below it overflows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -91,9 +95,12 @@ def select_curves(
     method: str | tuple[str, ...] | None,
     models: tuple[str, ...] | None,
 ) -> list[QualityCurve]:
-    """The curves of one benchmark and one method (or several), all models or the named ones in that order.
+    """The curves of one benchmark and one method (or several), all models or the named ones.
 
-    where  names the source in error sentences.  None selects what the curves have, if that is only one.
+    The order is that of the methods asked for, and within each that of the models asked for (of the first
+    appearance, where none are).
+    where  names the place in error sentences, "file.toml: market"
+    None selects what the curves have, if that is only one.
     Raises InputError for a name that is not there, with the nearest one that is.
     """
     benchmark = _the_one("benchmark", benchmark, [c.benchmark for c in curves], where)
@@ -102,19 +109,19 @@ def select_curves(
     methods = method if isinstance(method, tuple) else (_the_one("method", method, known, where),)
     for name in methods:
         if name not in known:
-            raise not_one_of(f"{where}: market.method (for {benchmark})", name, known)
-    curves = [c for c in curves if c.method in methods]
-    if models is None:
-        return curves
+            raise not_one_of(f"{where}.method (for {benchmark})", name, known)
+    curves = [c for name in methods for c in curves if c.method == name]
     names = list(dict.fromkeys(c.model for c in curves))
+    if models is None:
+        models = tuple(names)
     if not models:
-        raise InputError(f"{where}: market.models is empty; it must name at least one of {', '.join(names)}")
+        raise InputError(f"{where}.models is empty; it must name at least one of {', '.join(names)}")
     for name in models:
         if name not in names:
-            raise not_one_of(f"{where}: market.models", name, names)
+            raise not_one_of(f"{where}.models", name, names)
         if models.count(name) > 1:
-            raise InputError(f"{where}: market.models names {name!r} twice")
-    return [c for name in models for c in curves if c.model == name]
+            raise InputError(f"{where}.models names {name!r} twice")
+    return [c for m in methods for name in models for c in curves if (c.method, c.model) == (m, name)]
 
 
 def _the_one(field_name: str, got: str | None, known: list[str], where: str) -> str:
@@ -122,11 +129,9 @@ def _the_one(field_name: str, got: str | None, known: list[str], where: str) -> 
     if got is None:
         if len(names) == 1:
             return names[0]
-        raise InputError(
-            f"{where}: market.{field_name} is missing and the curves have several: {', '.join(names)}"
-        )
+        raise InputError(f"{where}.{field_name} is missing and the curves have several: {', '.join(names)}")
     if got not in names:
-        raise not_one_of(f"{where}: market.{field_name}", got, names)
+        raise not_one_of(f"{where}.{field_name}", got, names)
     return got
 
 
@@ -139,12 +144,12 @@ def _curve(
         level = _number(path, line, row, "compute_level")
         accuracy = _number(path, line, row, "accuracy")
         tokens = _number(path, line, row, "tokens_per_query")
-        if level <= 0:
-            raise _refused(path, line, "compute_level", row, "a number above 0")
+        if not 0 < level <= LARGEST:
+            raise _refused(path, line, "compute_level", row, f"a number above 0 and at most {LARGEST:g}")
         if not 0 <= accuracy <= 1:
             raise _refused(path, line, "accuracy", row, "a fraction from 0 to 1")
-        if tokens <= 0:
-            raise _refused(path, line, "tokens_per_query", row, "a number above 0")
+        if not 0 < tokens <= LARGEST:
+            raise _refused(path, line, "tokens_per_query", row, f"a number above 0 and at most {LARGEST:g}")
         if level in seen:
             raise InputError(
                 f"{path}: row {line}, column compute_level: {model} has level {level:g} twice "
@@ -180,7 +185,7 @@ def _questions(path: Path, line: int, row: dict[str, str]) -> int | None:
 
 def _number(path: Path, line: int, row: dict[str, str], column: str) -> float:
     try:
-        value = float(row[column])
+        value = float(row[column].replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
     except ValueError:
         raise _refused(path, line, column, row, "a number") from None
     if not math.isfinite(value):
@@ -224,7 +229,7 @@ def _read_table(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[s
         raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)")
     if not text.strip():
         raise InputError(f"{path}: is empty; wanted are the columns {', '.join(required)}")
-    reader = csv.reader(text.splitlines())
+    reader = csv.reader(io.StringIO(text, newline=""))
     header: list[str] = []
     rows: list[tuple[int, dict[str, str]]] = []
     try:
@@ -251,10 +256,9 @@ def _read_table(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[s
 def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:
     for column in required:
         if column not in header:
-            raise InputError(
-                f"{path}: column {column} is missing; the file has "
-                f"{', '.join(header)}{nearest(column, header)}"
-            )
+            near = nearest(column, [name for name in header if name not in required])
+            hint = near.replace("(did you mean", "(is").replace("?)", " meant to be it?)")
+            raise InputError(f"{path}: column {column} is missing; the file has {', '.join(header)}{hint}")
     twice = sorted({column for column in header if header.count(column) > 1})
     if twice:
         raise InputError(f"{path}: column {twice[0]} stands in the header twice")

@@ -78,6 +78,7 @@ class Match:
     """Who serves whom.
 
     expected          lots in expectation
+    unserved          requests expected to buy nothing, kept apart because people - served loses digits
     drawn             lots as drawn; None under expected demand
     rows              (L,) the user of each drawn lot; None where users are segments
     choice            (U,) int16 provider of each individual, OUTSIDE for none; None likewise
@@ -85,6 +86,7 @@ class Match:
     """
 
     expected: Lots
+    unserved: float
     drawn: Lots | None
     rows: Array | None
     choice: Array | None

@@ -155,17 +155,20 @@ class Solutions(tuple[Solution, ...]):
         return "\n".join(map(repr, self))
 
 
-def solve_market(market: Market, betas: Sequence[float] | Array, seed: int = 0) -> Solutions:
+def solve_market(
+    market: Market, betas: Sequence[float] | Array, seed: int = 0, value_scale: float = 1.0
+) -> Solutions:
     """Solve a market of one task for each rationality, all in one pass over arrays.
 
-    seed  gives the order in which providers move in the paper's dynamics
+    seed         gives the order in which providers move in the paper's dynamics
+    value_scale  what an answer is worth to the users, as a multiple of the task's value
     """
     betas = np.asarray(betas, dtype=float)
-    games = games_of(market, 0, betas)
+    games = games_of(market, 0, betas, value_scale)
     found = equilibria(games)
     path = paper_path(games, seed)
     best = social_optimum(games)
-    auction = auction_outcome(market)
+    auction = auction_outcome(market, value_scale)
     ends = _profiles(market, games, path.end)
     listed = _profiles(market, select(games, found.game), found.levels)
     welfare_of_path = welfare_at(games, path.end)
@@ -208,10 +211,11 @@ def paper_path(games: Game, seed: int) -> Path:
     return better_reply_path(games, activation_orders(seed, games.n_providers))
 
 
-def auction_outcome(market: Market, task: int = 0) -> AuctionOutcome:
-    """The truthful second-price auction for users of value_scale 1."""
+def auction_outcome(market: Market, value_scale: float = 1.0) -> AuctionOutcome:
+    """The truthful second-price auction for users of one value_scale."""
+    task = 0
     result = truthful_outcome(
-        market.quality(task), market.cost[task], market.outside_value, market.offered[task]
+        value_scale * market.quality(task), market.cost[task], market.outside_value, market.offered[task]
     )
     winner, runner_up, level = int(result.winner), int(result.runner_up), int(result.level)
     served = winner != OUTSIDE

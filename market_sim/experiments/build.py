@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from market_sim.economy.market import (
     Market,
     UserPopulation,
     alike_users,
+    continuum,
     make_market,
     make_providers,
 )
@@ -33,7 +35,7 @@ def curves_of(scenario: Scenario) -> list[QualityCurve]:
         curves = read_curves(scenario.folder / section.curves)
     return select_curves(
         list(curves),
-        where=scenario.where,
+        where=f"{scenario.where}: market",
         benchmark=section.benchmark,
         method=section.method,
         models=section.models,
@@ -54,7 +56,9 @@ def market_of(scenario: Scenario) -> Market:
             )
         value = PAPER_VALUE_OF_CORRECT_USD[benchmark]
     return make_market(
-        make_providers(curves, where=scenario.where, prices=section.prices, margin=section.margin),
+        make_providers(
+            curves, where=f"{scenario.where}: market", prices=section.prices, margin=section.margin
+        ),
         value_of_correct_usd=value,
         baseline=section.baseline,
         quality_curve=section.quality_curve,
@@ -66,13 +70,8 @@ def users_of(scenario: Scenario) -> UserPopulation:
     """The users of a scenario: individuals of one type, or segments."""
     section = scenario.users
     if section.segments is None:
-        if section.demand == "expected":  # a continuum: one row stands for all
-            return UserPopulation(
-                value_scale=np.ones(1),
-                beta=np.array([float(section.beta)]),
-                size=np.array([section.count]),
-            )
-        return alike_users(section.count, section.beta)
+        crowd = continuum if section.demand == "expected" else alike_users
+        return crowd(section.count, section.beta)
     return UserPopulation(
         value_scale=np.array([float(segment.value_scale) for segment in section.segments]),
         beta=np.array([float(segment.beta) for segment in section.segments]),
@@ -89,18 +88,19 @@ def regime_of(scenario: Scenario) -> Regime:
         clawback=section.clawback,
         ties=section.ties,
     )
-    regime = REGIMES[section.kind]
-    return Regime(**{**vars(regime), "terms": terms})
+    return replace(REGIMES[section.kind], terms=terms)
 
 
 def rules_of(scenario: Scenario, market: Market, regime: Regime) -> tuple[Rule, ...]:
     """One rule per provider, those of auctions where the regime has bids."""
+    for key in ("learning", "auction_learning"):
+        for model in getattr(scenario.providers, key).by_model:
+            if model not in market.providers:
+                where = f"{scenario.where}: providers.{key} names a model"
+                raise not_one_of(where, model, market.providers)
     key = "auction_learning" if regime.bids else "learning"
     learning: Learning = getattr(scenario.providers, key)
     where = f"{scenario.where}: providers.{key}"
-    for model in learning.by_model:
-        if model not in market.providers:
-            raise not_one_of(f"{where} names a model", model, market.providers)
     rules = []
     for provider in market.providers:
         name = learning.by_model.get(provider, learning.rule)
@@ -146,16 +146,13 @@ def resolved(scenario: Scenario, market: Market) -> dict[str, Any]:
     data = scenario.model_dump(mode="json", exclude_none=True)
     data["market"]["benchmark"] = market.tasks[0]
     data["market"]["method"] = list(dict.fromkeys(market.methods))
-    data["market"]["models"] = list(dict.fromkeys(curve.model for curve in curves_of(scenario)))
+    if scenario.market.models is None:
+        data["market"]["models"] = list(dict.fromkeys(curve.model for curve in curves_of(scenario)))
     data["market"]["value_of_correct_usd"] = float(market.value_of_correct[0])
     if scenario.market.curves is not None:
         data["market"]["curves"] = str((scenario.folder / scenario.market.curves).resolve())
     if scenario.users.segments is not None:
         del data["users"]["count"], data["users"]["beta"]
-    for key in ("learning", "auction_learning"):
-        learning: Learning = getattr(scenario.providers, key)
-        table: dict[str, Any] = {} if learning.rule is None else {"rule": learning.rule}
-        data["providers"][key] = table | {m: {"rule": r} for m, r in learning.by_model.items()}
     return data
 
 

@@ -1,16 +1,16 @@
 """The same users, tasks and seeds under several regimes, side by side, and what differs in plain words."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import not_one_of
-from market_sim.experiments.run import Progress, Run, run
-from market_sim.experiments.scenario import Scenario, load_scenario
+from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.run import Progress, Run, defined, parts_of, run
+from market_sim.experiments.scenario import Scenario, changed, load_scenario
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,22 +22,23 @@ REGIMES_COMPARED = ("pay_per_compute", "second_price_auction")
 class Measures:
     """One regime, averaged over the second half of the rounds; USD per arriving request.
 
-    lost_usd is what the first best has more than this regime's welfare: users, providers and it add up to
-    the first best.
+    What users and providers can expect, and first_best_gap_usd, add up to the first best.
     """
 
     regime: str
     welfare_usd: float
+    expected_welfare_usd: float
     user_value_usd: float
+    expected_user_value_usd: float
+    provider_profit_usd: float
+    expected_provider_profit_usd: float
     log_sum_surplus_usd: float
     price_usd: float
-    provider_profit_usd: float
     tokens_per_query: float
     accuracy: float
     outside_share: float
     inefficiency: float
     first_best_gap_usd: float
-    lost_usd: float
     shares: dict[str, float]
 
 
@@ -55,7 +56,10 @@ class Comparison:
         return {
             "name": self.name,
             "seed": self.seed,
-            "regimes": [_defined(asdict(measures)) for measures in self.measures],
+            "regimes": [
+                {name: defined(value) if isinstance(value, float) else value for name, value in row.items()}
+                for row in map(asdict, self.measures)
+            ],
             "sentences": list(self.sentences),
         }
 
@@ -80,11 +84,19 @@ def compare(
     force: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Play a scenario under each regime with common random numbers; arguments as in `run`."""
-    scenario = load_scenario(scenario)
+    """Play a scenario under each regime with common random numbers; arguments as in `run`.
+
+    Raises InputError before anything is played, whichever regime it concerns.
+    """
+    scenario = changed(load_scenario(scenario), seed=seed, rounds=rounds)
+    if not regimes:
+        raise InputError(f"--regimes is empty; it must name some of {', '.join(REGIMES)}")
     for regime in regimes:
         if regime not in REGIMES:
             raise not_one_of("--regimes", regime, REGIMES)
+        if list(regimes).count(regime) > 1:
+            raise InputError(f"--regimes names {regime!r} twice")
+        parts_of(changed(scenario, regime__kind=regime))
     runs = []
     for number, regime in enumerate(regimes):
 
@@ -92,57 +104,26 @@ def compare(
             if progress is not None:
                 progress(number * total + done, len(regimes) * total)
 
-        runs.append(
-            run(
-                scenario,
-                seed=seed,
-                rounds=rounds,
-                regime=regime,
-                out=out,
-                force=force,
-                progress=on_round,
-            )
-        )
+        runs.append(run(scenario, regime=regime, out=out, force=force, progress=on_round))
     measures = tuple(_measures(each) for each in runs)
     return Comparison(
         name=scenario.name,
         seed=runs[0].seed,
         runs=tuple(runs),
         measures=measures,
-        sentences=tuple(
-            sentence for other in range(1, len(runs)) for sentence in _sentences(runs, measures, other)
-        ),
+        sentences=tuple(sentence for other in measures[1:] for sentence in _sentences(measures[0], other)),
     )
 
 
 def _measures(run: Run) -> Measures:
-    means = {name: run.mean(name) for name in run.rounds if name != "round"}
-    chosen = run.providers["round"] >= run.rounds["round"][run.late()][0]
-    names = dict.fromkeys(run.providers["provider"].tolist())
-    first_best = means["first_best_gap_usd"] + means["expected_welfare_usd"]
+    wanted = {field.name for field in fields(Measures)}
     return Measures(
         regime=run.regime,
-        lost_usd=first_best - means["welfare_usd"],
-        shares={
-            name: float(run.providers["share"][chosen & (run.providers["provider"] == name)].mean())
-            for name in names
-        },
-        **{name: means[name] for name in _COLUMNS},
+        expected_provider_profit_usd=run.mean("expected_welfare_usd") - run.mean("expected_user_value_usd"),
+        shares={name: row["share"] for name, row in run.provider_means().items()},
+        **{name: run.mean(name) for name in run.rounds if name in wanted},
     )
 
-
-_COLUMNS = (
-    "welfare_usd",
-    "user_value_usd",
-    "log_sum_surplus_usd",
-    "price_usd",
-    "provider_profit_usd",
-    "tokens_per_query",
-    "accuracy",
-    "outside_share",
-    "inefficiency",
-    "first_best_gap_usd",
-)
 
 TITLES = {
     "pay_per_compute": "pay-per-compute",
@@ -151,54 +132,42 @@ TITLES = {
 }
 
 
-def _sentences(runs: Sequence[Run], measures: Sequence[Measures], other: int) -> list[str]:
-    """What the other regime changes for everybody against the first, gains and losses in the same words."""
-    base, new = measures[0], measures[other]
+def _sentences(base: Measures, new: Measures) -> list[str]:
+    """What a regime changes for everybody against the first, gains and losses in the same words.
+
+    Society, users and providers by expectation given the play, so that one round says as much as many.
+    """
     here, there = TITLES.get(new.regime, new.regime), TITLES.get(base.regime, base.regime)
-    said = []
-    for who, column in (
-        ("society is", "welfare_usd"),
-        ("users are", "user_value_usd"),
-        ("providers are", "provider_profit_usd"),
-    ):
-        gain, error = paired_difference(runs[0], runs[other], column)
-        said.append(f"Under {here} {who} {_verdict(gain, error)} than under {there}.")
-    surplus = new.log_sum_surplus_usd - base.log_sum_surplus_usd
-    if np.isfinite(surplus) and surplus != 0:
-        word = "better" if surplus > 0 else "worse"
-        said.append(
-            f"If the noise in users' choices is taste rather than mistakes, users are {_money(surplus)} "
-            f"{word} off under {here} (log-sum surplus)."
+    said = [
+        f"Under {here} {who} {_verdict(getattr(new, column) - getattr(base, column))} under {there}."
+        for who, column in (
+            ("society is", "expected_welfare_usd"),
+            ("users are", "expected_user_value_usd"),
+            ("providers are", "expected_provider_profit_usd"),
         )
+    ]
+    taste = "If the noise in users' choices is taste rather than mistakes, "
+    surplus = new.log_sum_surplus_usd - base.log_sum_surplus_usd
+    if np.isfinite(surplus):
+        said.append(f"{taste}users are {_verdict(surplus)} under {there} (log-sum surplus).")
+    else:
+        said.append(f"{taste}their surplus is infinite at beta = 0, and there is no comparison.")
     price = new.price_usd - base.price_usd
-    if abs(price) > 1e-12:
+    if _tells(price):
         said.append(f"The price paid is {_money(price)} {'higher' if price > 0 else 'lower'} under {here}.")
     return said
 
 
-def _verdict(gain: float, error: float) -> str:
-    """How much better or worse off; within two standard errors it cannot be told."""
-    if not np.isfinite(error):
-        return f"neither measurably better nor worse off (one round, {1000 * gain:+.3f})"
-    if abs(gain) <= max(2 * error, 1e-12):
-        return f"neither measurably better nor worse off ({1000 * gain:+.3f} +- {1000 * 2 * error:.3f})"
-    return f"{_money(gain)} {'better' if gain > 0 else 'worse'} off"
+def _verdict(gain: float) -> str:
+    if not _tells(gain):
+        return "as well off as"
+    return f"{_money(gain)} {'better' if gain > 0 else 'worse'} off than"
+
+
+def _tells(usd: float) -> bool:
+    """Whether a difference per request is anything in the digits shown."""
+    return abs(usd) >= 5e-7
 
 
 def _money(usd: float) -> str:
     return f"{1000 * abs(usd):.3f} USD per 1,000 queries"
-
-
-def paired_difference(base: Run, other: Run, column: str) -> tuple[float, float]:
-    """Mean of other - base over the second half of the rounds, and its standard error, USD per request.
-
-    Both met the same users and shocks, so rounds are compared one with one.
-    """
-    difference = (other.rounds[column] - base.rounds[column])[base.late()]
-    if len(difference) < 2:
-        return float(difference.mean()), float("inf")
-    return float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-
-
-def _defined(row: dict[str, Any]) -> dict[str, Any]:
-    return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in row.items()}

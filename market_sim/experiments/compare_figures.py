@@ -23,9 +23,9 @@ def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:
         split = [
             SurplusSplit(
                 name=TITLES.get(measures.regime, measures.regime),
-                user_value_usd=measures.user_value_usd,
-                provider_profit_usd=measures.provider_profit_usd,
-                lost_usd=measures.lost_usd,
+                user_value_usd=measures.expected_user_value_usd,
+                provider_profit_usd=measures.expected_provider_profit_usd,
+                lost_usd=measures.first_best_gap_usd,
             )
             for measures in comparison.measures
         ]

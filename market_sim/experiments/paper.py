@@ -37,6 +37,9 @@ SETTINGS: tuple[tuple[str, str], ...] = tuple(product(PAPER_VALUE_OF_CORRECT_USD
 BETAS = (200.0, 1000.0, 100_000.0)
 """The rationalities of the paper's tables, 1/USD."""
 
+NUMBERS, NAMES = 252, 18
+"""What the paper's tables hold: nine settings, 8 quantities at each beta, 4 and two names of the auction."""
+
 TOLERANCE_USD = 1.1e-5
 """Print has five decimals of a USD and the curves were partly read off figures."""
 
@@ -120,9 +123,13 @@ class SettingSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """All rows; agreeing of total count numbers, names_agreeing of names_total the auctions' models."""
+    """All rows; agreeing of total count numbers, names_agreeing of names_total the auctions' models.
+
+    asked  published entries that were to be compared
+    """
 
     rows: tuple[Row, ...]
+    asked: int
     seed: int
 
     @property
@@ -143,8 +150,8 @@ class Reproduction:
 
     @property
     def ok(self) -> bool:
-        """Whether every entry agrees or differs for a known and proven reason."""
-        return not any(row.verdict == "FAILS" for row in self.rows)
+        """Whether all that was asked was compared, and agrees or differs for a known and proven reason."""
+        return len(self.rows) == self.asked > 0 and not any(row.verdict == "FAILS" for row in self.rows)
 
     def settings(self) -> tuple[SettingSummary, ...]:
         """One summary per benchmark and method."""
@@ -174,9 +181,12 @@ class Reproduction:
 
 
 def published(path: Path = DATA / "published_tables.csv") -> tuple[Published, ...]:
-    """The entries of the paper's tables, in the file's order."""
+    """The entries of the paper's tables, in the file's order.
+
+    Raises ValueError if they are not the NUMBERS and NAMES that the paper prints.
+    """
     with path.open(newline="", encoding="utf-8") as file:
-        return tuple(
+        entries = tuple(
             Published(
                 benchmark=line["benchmark"],
                 method=line["method"],
@@ -189,6 +199,10 @@ def published(path: Path = DATA / "published_tables.csv") -> tuple[Published, ..
             )
             for line in csv.DictReader(file)
         )
+    names = sum(isinstance(entry.printed, str) for entry in entries)
+    if (len(entries) - names, names) != (NUMBERS, NAMES):
+        raise ValueError(f"{path}: has {len(entries) - names} numbers and {names} names")
+    return entries
 
 
 @cache
@@ -219,7 +233,7 @@ def reproduce(
             if (entry.benchmark, entry.method) == (benchmark, method):
                 solution = solutions[BETAS[0] if entry.beta is None else entry.beta]
                 rows.append(_compared(entry, QUANTITIES[entry.regime][entry.quantity](solution), seed))
-    return Reproduction(rows=tuple(rows), seed=seed)
+    return Reproduction(rows=tuple(rows), asked=len(printed), seed=seed)
 
 
 def _compared(entry: Published, ours: float | str | None, seed: int) -> Row:

@@ -5,11 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from market_sim.economy.market import Market
+from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.build import (
     fingerprint,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 Progress = Callable[[int, int], None]
 """Called with rounds done and rounds in all."""
-
-OUT = Path("runs") / "out"
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -64,28 +63,29 @@ class Run:
         defined = values[~np.isnan(values)]
         return float(defined.mean()) if len(defined) else float("nan")
 
-    def summary(self) -> dict[str, Any]:
-        """Means over the second half of the rounds, and each provider's level and share."""
-        columns = [name for name in self.rounds if name != "round"]
-        last = int(self.rounds["round"][-1])
-        first = int(self.rounds["round"][self.late()][0])
-        chosen = self.providers["round"] >= first
-        by_provider = {}
+    def provider_means(self) -> dict[str, dict[str, float]]:
+        """Each provider's last compute level, and its mean share over the second half of the rounds."""
+        late = self.providers["round"] >= self.rounds["round"][self.late()][0]
+        found = {}
         for name in dict.fromkeys(self.providers["provider"].tolist()):
-            own = chosen & (self.providers["provider"] == name)
-            by_provider[name] = {
+            own = late & (self.providers["provider"] == name)
+            found[name] = {
                 "compute_level": float(self.providers["compute_level"][own][-1]),
                 "share": float(self.providers["share"][own].mean()),
             }
-        means = {name: _defined(self.mean(name)) for name in columns}
+        return found
+
+    def summary(self) -> dict[str, Any]:
+        """Means over the second half of the rounds, and each provider's level and share."""
+        columns = [name for name in self.rounds if name != "round"]
         return {
             "name": self.name,
             "regime": self.regime,
             "seed": self.seed,
-            "rounds": last,
-            "averaged_from_round": first,
-            "means": means,
-            "providers": by_provider,
+            "rounds": int(self.rounds["round"][-1]),
+            "averaged_from_round": int(self.rounds["round"][self.late()][0]),
+            "means": {name: defined(self.mean(name)) for name in columns},
+            "providers": self.provider_means(),
             "folder": None if self.folder is None else str(self.folder),
         }
 
@@ -104,6 +104,12 @@ class Run:
 
 def parts_of(scenario: Scenario, market: Market | None = None) -> Parts:
     """What the scenario's rounds are played with."""
+    users = scenario.users
+    if scenario.output.requests and (users.demand == "expected" or users.segments is not None):
+        what = 'users.demand = "expected"' if users.demand == "expected" else "users.segments"
+        raise InputError(
+            f"{scenario.where}: output.requests keeps a row per request, and {what} has none of its own"
+        )
     market = market_of(scenario) if market is None else market
     regime = regime_of(scenario)
     return Parts(
@@ -145,7 +151,7 @@ def run(
     if out is not None:
         folder = Path(out) / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
 
-    def result(tables: dict[str, dict[str, np.ndarray]], reused: Literal["reused", "played"]) -> Run:
+    def result(tables: dict[str, dict[str, np.ndarray]], *, reused: bool) -> Run:
         return Run(
             name=scenario.name,
             regime=scenario.regime.kind,
@@ -154,12 +160,12 @@ def run(
             rounds=tables["rounds"],
             providers=tables["providers"],
             folder=folder,
-            reused=reused == "reused",
+            reused=reused,
         )
 
     if folder is not None and not force and store.manifest_of(folder) is not None:
         kept = {table: store.read_table(folder / f"{table}.parquet") for table in ("rounds", "providers")}
-        return result(kept, "reused")
+        return result(kept, reused=True)
     started, clock = datetime.now(UTC), time.perf_counter()
     model = MarketModel.from_parts(parts)
     for done in range(scenario.rounds):
@@ -191,8 +197,9 @@ def run(
             store.write_json(draft / store.MANIFEST, manifest)
 
         store.write_folder(folder, write)
-    return result(tables, "played")
+    return result(tables, reused=False)
 
 
-def _defined(value: float) -> float | None:
+def defined(value: float) -> float | None:
+    """None, which JSON has, for what is undefined or infinite."""
     return value if np.isfinite(value) else None

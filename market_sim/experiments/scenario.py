@@ -8,7 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -17,10 +17,14 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
 from market_sim.economy.market import (
+    MOST_INDIVIDUALS,
+    MOST_PEOPLE,
+    MOST_RATIONAL,
     PAPER_BASELINE,
     PAPER_MARGIN,
     QUALITY_CURVES,
@@ -45,14 +49,13 @@ def _known(registry: Iterable[str]) -> BeforeValidator:
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """Names of scenarios are names of folders."""
 
-MOST_INDIVIDUALS = 10_000_000
-"""One row of arrays each; for more, name segments or play expected demand."""
+MOST_USD = 1e6
+"""Per query, or per million tokens: far above any real amount, and no product of such amounts overflows."""
 
-MOST_IN_A_SEGMENT = 10**12
-
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Usd = Annotated[float, Field(ge=-MOST_USD, le=MOST_USD, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=MOST_USD, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
+Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 RuleName = Annotated[str, _known(RULES)]
 RegimeName = Annotated[str, _known(REGIMES)]
@@ -86,22 +89,22 @@ class MarketSection(_Section):
     baseline: Probability = PAPER_BASELINE
     quality_curve: CurveName = "linear"
     margin: Positive | dict[str, Positive] = PAPER_MARGIN
-    outside_value_usd: Finite = 0.0
+    outside_value_usd: Usd = 0.0
 
 
 class Segment(_Section):
     """A group of users who are alike."""
 
-    size: Annotated[int, Field(ge=1, le=MOST_IN_A_SEGMENT)]
-    beta: NotNegative
+    size: Annotated[int, Field(ge=1, le=MOST_PEOPLE)]
+    beta: Rationality
     value_scale: Positive = 1.0
 
 
 class UsersSection(_Section):
     """Who buys."""
 
-    count: Annotated[int, Field(ge=1, le=MOST_INDIVIDUALS)] = 2000
-    beta: NotNegative = 1000.0
+    count: Annotated[int, Field(ge=1, le=MOST_PEOPLE)] = 2000
+    beta: Rationality = 1000.0
     segments: Annotated[tuple[Segment, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
     information: Literal["full"] = "full"
     demand: Literal["sampled", "expected"] = "sampled"
@@ -112,6 +115,15 @@ class UsersSection(_Section):
         if isinstance(data, dict) and "segments" in data and {"count", "beta"} & set(data):
             raise ValueError("segments say how many users there are and their beta: leave count and beta out")
         return data
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        if self.demand == "sampled" and self.segments is None and self.count > MOST_INDIVIDUALS:
+            raise ValueError(
+                f"count = {self.count} is too many to draw one by one (at most {MOST_INDIVIDUALS}); "
+                'use segments, or demand = "expected"'
+            )
+        return self
 
 
 class Learning(_Section):
@@ -124,7 +136,7 @@ class Learning(_Section):
     @classmethod
     def _from_table(cls, data: Any) -> Any:
         """{rule = "x", "Some-Model" = {rule = "y"}}: keys that are not `rule` are models."""
-        if not isinstance(data, dict) or "by_model" in data:
+        if not isinstance(data, dict):
             return data
         by_model = {}
         for model, choice in data.items():
@@ -136,6 +148,11 @@ class Learning(_Section):
                 )
             by_model[model] = choice["rule"]
         return {"rule": data.get("rule"), "by_model": by_model}
+
+    @model_serializer
+    def _to_table(self) -> dict[str, Any]:
+        rule = {} if self.rule is None else {"rule": self.rule}
+        return rule | {model: {"rule": name} for model, name in self.by_model.items()}
 
 
 class ProvidersSection(_Section):

@@ -1,25 +1,30 @@
 """A scenario solved exactly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from market_sim.economy.market import Market
+import numpy as np
+from numpy.typing import ArrayLike
+
+from market_sim.economy.market import MOST_RATIONAL, Market
 from market_sim.economy.solve import Solutions, solve_market
 from market_sim.errors import InputError
 from market_sim.experiments.build import market_of, users_of
 from market_sim.experiments.scenario import Scenario, load_scenario
+from market_sim.theory.arrays import Array
 
 
 def solve(
     scenario: Path | str | Mapping[str, Any] | Scenario,
     *,
-    beta: float | Sequence[float] | None = None,
+    beta: float | ArrayLike | None = None,
 ) -> Solutions:
     """Solve a scenario's market for its own rationality, or for the given ones, in one pass.
 
-    Raises InputError for a bad scenario, or one whose users are of several types: no list of equilibria
-    is complete then (docs/theory.md 2.10).
+    beta  1/USD, one or a list
+    Raises InputError for a bad scenario or beta, or for users of several types: no list of equilibria is
+    complete then (docs/theory.md 2.10).
     """
     scenario = load_scenario(scenario)
     market, users = market_of(scenario), users_of(scenario)
@@ -28,10 +33,24 @@ def solve(
             f"{scenario.where}: users.segments differ, and a market is solved exactly for users of one type; "
             "play it with run"
         )
-    if beta is None:
-        beta = float(users.beta[0])
-    betas = [beta] if isinstance(beta, int | float) else list(beta)
-    return solve_market(market, betas, seed=scenario.seed)
+    betas = users.beta[:1] if beta is None else _betas(beta)
+    return solve_market(market, betas, seed=scenario.seed, value_scale=float(users.value_scale[0]))
+
+
+def _betas(beta: ArrayLike) -> Array:
+    """The rationalities asked for, (B,)."""
+    try:
+        betas = np.atleast_1d(np.asarray(beta, dtype=float))
+    except (TypeError, ValueError):
+        betas = np.empty(0)
+    if betas.ndim != 1 or not len(betas):
+        raise InputError(f"--beta: {beta!r} is not a number or a list of numbers")
+    wrong = betas[~((betas >= 0) & (betas <= MOST_RATIONAL))]
+    if len(wrong):
+        raise InputError(
+            f"--beta: {wrong[0]:g} is not allowed; it must be at least 0 and at most {MOST_RATIONAL:g}"
+        )
+    return betas
 
 
 def load_market(scenario: Path | str | Mapping[str, Any] | Scenario) -> Market:

@@ -33,19 +33,23 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+        aside = folder.with_name(f".{folder.name}.{os.getpid()}.old")
         shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
         write(draft)
-        if folder.exists():
-            shutil.rmtree(folder)
+        if folder.exists():  # set aside rather than removed, so that one of the two stands at any moment
+            folder.rename(aside)
         draft.rename(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+        if aside.exists() and not folder.exists():  # the second rename failed
+            aside.rename(folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_table(path: Path, columns: Mapping[str, np.ndarray]) -> None:

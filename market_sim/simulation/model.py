@@ -1,20 +1,24 @@
 """The market as a Mesa model: step() plays one round (simulation/round.py) and nothing else."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Self
+from numbers import Integral, Real
+from typing import Any, Self, get_args
 
 import mesa
-import numpy as np
 
 from market_sim.economy.market import (
+    MOST_INDIVIDUALS,
+    MOST_PEOPLE,
+    MOST_RATIONAL,
     PAPER_MARGIN,
     PAPER_VALUE_OF_CORRECT_USD,
     alike_users,
+    continuum,
     make_market,
     make_providers,
 )
-from market_sim.economy.quality import bundled_curves, select_curves
+from market_sim.economy.quality import METHODS, bundled_curves, select_curves
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, not_one_of
 from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
@@ -34,7 +38,7 @@ class MarketModel(mesa.Model):
 
     benchmark   "GSM8K", "AIME" or "GPQA"
     method      "majority_voting", "best_of_n" or "reasoning_effort"
-    models      names, None for all that were evaluated so
+    models      a name or several, None for all that were evaluated so
     regime      a name in REGIMES
     rule        a name in RULES, for every provider
     activation  "default", "one_at_a_time" or "simultaneous" (docs/round.md)
@@ -62,7 +66,7 @@ class MarketModel(mesa.Model):
         *,
         benchmark: str = "GSM8K",
         method: str = "majority_voting",
-        models: Sequence[str] | None = None,
+        models: str | Sequence[str] | None = None,
         regime: str = "pay_per_compute",
         rule: str = "better_reply",
         activation: Activation = "default",
@@ -72,21 +76,25 @@ class MarketModel(mesa.Model):
         demand: Demand = "sampled",
         rng: Any = None,
     ) -> None:
-        super().__init__(rng=rng)
-        for name, value, registry in (("regime", regime, REGIMES), ("rule", rule, RULES)):
-            if value not in registry:
-                raise not_one_of(f"MarketModel: {name}", value, registry)
-        for name, value, allowed in (
-            ("activation", activation, ("default", "one_at_a_time", "simultaneous")),
-            ("demand", demand, ("sampled", "expected")),
+        for name, value, known in (
+            ("regime", regime, REGIMES),
+            ("rule", rule, RULES),
+            ("method", method, METHODS),
+            ("activation", activation, get_args(Activation)),
+            ("demand", demand, get_args(Demand)),
         ):
-            if value not in allowed:
-                raise not_one_of(f"MarketModel: {name}", value, allowed)
-        for name, number, least in (("beta", beta, "at least 0"), ("margin", margin, "above 0")):
-            if not (np.isfinite(number) and (number > 0 or (number == 0 and name == "beta"))):
-                raise InputError(f"MarketModel: {name} = {number} is not allowed; it must be {least}")
-        if users < 1:
-            raise InputError(f"MarketModel: users = {users} is not allowed; it must be at least 1")
+            if not isinstance(value, str) or value not in known:
+                raise not_one_of(f"MarketModel: {name}", value, known)
+        most = MOST_PEOPLE if demand == "expected" else MOST_INDIVIDUALS
+        _check_number("beta", beta, Real, lambda x: 0 <= x <= MOST_RATIONAL, f"from 0 to {MOST_RATIONAL:g}")
+        _check_number("margin", margin, Real, lambda x: 0 < x <= 1e6, "above 0 and at most 1e+06")
+        _check_number("users", users, Integral, lambda x: 1 <= x <= most, f"a whole number from 1 to {most}")
+        if isinstance(rng, int | float | Integral):
+            _check_number("rng", rng, Integral, lambda x: x >= 0, "a whole number of at least 0")
+            rng = int(rng)  # numpy's integers too: random.Random takes none
+        if isinstance(models, str):
+            models = [models]
+        super().__init__(rng=rng)
         curves = select_curves(
             bundled_curves(),
             where="MarketModel",
@@ -98,11 +106,11 @@ class MarketModel(mesa.Model):
             make_providers(curves, where="MarketModel", margin=margin),
             value_of_correct_usd=PAPER_VALUE_OF_CORRECT_USD[benchmark],
         )
-        seed = rng if isinstance(rng, int | np.integer) else self.rng.integers(2**63)
+        seed = rng if isinstance(rng, int) else self.rng.integers(2**63)
         self._begin(
             Parts(
                 market=market,
-                users=alike_users(users, beta),
+                users=(continuum if demand == "expected" else alike_users)(users, beta),
                 regime=REGIMES[regime],
                 rules=(RULES[rule],) * market.n_providers,
                 activation=activation,
@@ -157,3 +165,8 @@ class MarketModel(mesa.Model):
 
 def _of_last_round(model: MarketModel, name: str) -> float:
     return getattr(model.record.row, name)
+
+
+def _check_number(name: str, got: Any, kind: type, fits: Callable[[Any], bool], allowed: str) -> None:
+    if isinstance(got, bool) or not isinstance(got, kind) or not fits(got):
+        raise InputError(f"MarketModel: {name} = {got!r} is not allowed; it must be {allowed}")

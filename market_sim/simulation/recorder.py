@@ -50,15 +50,9 @@ class Recorder:
 
     def requests(self) -> dict[str, Array]:
         """One row per served request, where they were kept."""
-        head = {
-            "round": np.concatenate(
-                [np.full(len(rows.user), t) for t, rows in self._requests] or [np.empty(0, dtype=int)]
-            )
-        }
+        head = {"round": np.concatenate([np.full(len(rows.user), t) for t, rows in self._requests])}
         body = {
-            name: np.concatenate([getattr(rows, name) for _, rows in self._requests] or [np.empty(0)])
+            name: np.concatenate([getattr(rows, name) for _, rows in self._requests])
             for name in REQUEST_COLUMNS
         }
-        if self._requests:
-            body["provider"] = np.array(self._names)[body["provider"]]
-        return head | body
+        return head | body | {"provider": np.array(self._names)[body["provider"]]}

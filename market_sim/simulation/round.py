@@ -291,10 +291,11 @@ def _record(
     requests: RequestRows | None,
 ) -> Record:
     market, people = parts.market, parts.users.n_people
-    welfare, user_value, profit = _surplus(market, ledger, people)
-    expected_welfare, expected_user_value, _ = _surplus(market, expected, people)
-    best, first = _yardsticks(parts.regime, market, parts.users)
     served = ledger.requests.sum()
+    unserved = match.unserved if ledger is expected else people - served
+    welfare, user_value, profit = _surplus(market, ledger, unserved, people)
+    expected_welfare, expected_user_value, _ = _surplus(market, expected, match.unserved, people)
+    best, first = _yardsticks(parts.regime, market, parts.users)
     log_sum = match.log_sum_usd
     if log_sum is None:  # no noise, so nothing to like beyond the value itself
         log_sum = expected_user_value - market.outside_value
@@ -309,7 +310,7 @@ def _record(
         provider_profit_usd=profit,
         tokens_per_query=float(ledger.tokens.sum() / people),
         accuracy=float(ledger.correct.sum() / served) if served > 0 else float("nan"),
-        outside_share=float((people - served) / people),
+        outside_share=float(unserved / people),
         hhi=hhi(ledger.requests / people),
         inefficiency=float(inefficiency(best, expected_welfare)),
         first_best_gap_usd=first - expected_welfare,
@@ -320,9 +321,8 @@ def _record(
     return Record(row=row, providers=_provider_rows(parts, state, ledger), requests=requests)
 
 
-def _surplus(market: Market, ledger: Ledger, people: int) -> tuple[float, float, float]:
+def _surplus(market: Market, ledger: Ledger, unserved: float, people: int) -> tuple[float, float, float]:
     """Welfare, user value and providers' profit per arriving request; the first is the sum of the others."""
-    unserved = people - ledger.requests.sum()
     users = ledger.quality_usd.sum() - ledger.revenue_usd.sum() + unserved * market.outside_value
     profit = (ledger.revenue_usd - ledger.cost_usd).sum()
     return float((users + profit) / people), float(users / people), float(profit / people)

@@ -62,7 +62,8 @@ def log_sum_surplus(values: Array, beta: Array | float, outside_value: Array | f
     beta = np.asarray(beta, dtype=float)
     outside_value = np.asarray(outside_value, dtype=float)
     gain = log_total(values, beta, outside_value) - beta * outside_value
-    return np.divide(gain, beta, out=np.full(gain.shape, np.inf), where=beta > 0)
+    with np.errstate(over="ignore"):  # a beta next to nothing: infinite
+        return np.divide(gain, beta, out=np.full(gain.shape, np.inf), where=beta > 0)
 
 
 def sample_alike(shares: Array, uniforms: Array) -> Array:
@@ -83,12 +84,14 @@ class Choices:
 
     index        (U,)  int16 provider picked, OUTSIDE for none; None when nothing was sampled
     share        (N,)  sum over users of weight * s_iu
+    unserved     ()    sum over users of weight * s_0u
     value_share  (N,)  sum over users of weight * value_scale * s_iu
     log_sum_usd  ()    sum over users of weight * log-sum surplus, USD per query
     """
 
     index: Array | None
     share: Array
+    unserved: float
     value_share: Array
     log_sum_usd: float
 
@@ -123,7 +126,7 @@ def choose(
     n_users = len(beta)
     index = None if uniforms is None else np.empty(n_users, dtype=np.int16)
 
-    shares, value_shares, surpluses = [], [], []
+    shares, unserved, value_shares, surpluses = [], [], [], []
     for block in blocks(n_users):
         scale, rationality, people = value_scale[block], beta[block], weight[block]
         odds, top, outside = _odds(quality, price, scale, rationality, outside_value)
@@ -131,14 +134,19 @@ def choose(
         if index is not None and uniforms is not None:
             index[block] = _pick(odds, uniforms[block] * total)
         surplus = top + np.log(total) - rationality * outside_value
-        surplus = np.divide(surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0)
+        with np.errstate(over="ignore"):
+            surplus = np.divide(
+                surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
+            )
         surpluses.append((surplus * people).sum())
         people = people / total
         shares.append(odds @ people)
+        unserved.append(outside @ people)
         value_shares.append(odds @ (people * scale))
     return Choices(
         index=index,
         share=np.sum(shares, axis=0),
+        unserved=float(np.sum(unserved)),
         value_share=np.sum(value_shares, axis=0),
         log_sum_usd=float(np.sum(surpluses)),
     )

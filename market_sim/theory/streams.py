@@ -15,7 +15,10 @@ from market_sim.theory.arrays import Array
 
 
 class Role(IntEnum):
-    """What a stream is for.  The numbers are part of the seed: never renumber."""
+    """What a stream is for.  The numbers are part of the seed: never renumber.
+
+    USER_TYPES, TASKS and NETWORK are kept for users that differ, several tasks and networks of users.
+    """
 
     USER_TYPES = 1
     TASKS = 2

@@ -86,7 +86,8 @@ def price_of_anarchy(optimum: Array | float, welfare: Array | float) -> Array:
     """optimum / welfare, at least 1; NaN where welfare is not above zero (a ratio says nothing there)."""
     optimum, welfare = np.asarray(optimum, dtype=float), np.asarray(welfare, dtype=float)
     optimum, welfare = np.broadcast_arrays(optimum, welfare)
-    return np.divide(optimum, welfare, out=np.full(welfare.shape, np.nan), where=welfare > 0)
+    with np.errstate(over="ignore"):  # a welfare next to nothing: infinite
+        return np.divide(optimum, welfare, out=np.full(welfare.shape, np.nan), where=welfare > 0)
 
 
 def inefficiency(optimum: Array | float, welfare: Array | float) -> Array:

@@ -119,13 +119,15 @@ def test_accuracy_may_be_nought_or_one(tmp_path, accuracy):
         ("accuracy", "high", "a number"),
         ("accuracy", "", "a number"),
         ("accuracy", "0,5", "a number"),
-        ("tokens_per_query", "0", "a number above 0"),
-        ("tokens_per_query", "-3", "a number above 0"),
+        ("tokens_per_query", "0", "a number above 0 and at most 1e+12"),
+        ("tokens_per_query", "-3", "a number above 0 and at most 1e+12"),
         ("tokens_per_query", "inf", "a finite number"),
         ("tokens_per_query", "1e999", "a finite number"),
         ("tokens_per_query", "many", "a number"),
-        ("compute_level", "0", "a number above 0"),
-        ("compute_level", "-1", "a number above 0"),
+        ("tokens_per_query", "1_0", "a number"),
+        ("tokens_per_query", "1e305", "a number above 0 and at most 1e+12"),
+        ("compute_level", "0", "a number above 0 and at most 1e+12"),
+        ("compute_level", "-1", "a number above 0 and at most 1e+12"),
         ("compute_level", "nan", "a finite number"),
         ("compute_level", "low", "a number"),
         ("n_questions", "2.5", "a whole number above 0"),
@@ -184,7 +186,7 @@ def test_a_missing_column_is_refused_by_name(tmp_path, column):
 
 def test_a_misspelt_column_is_refused_with_the_one_that_was_meant(tmp_path):
     path = csv_file(tmp_path, "Mine,best_of_n,A,1,0.5,10", header=HEADER.replace("accuracy", "acuracy"))
-    assert refusal(path).endswith("(did you mean acuracy?)")
+    assert refusal(path).endswith("(is acuracy meant to be it?)")
 
 
 def test_a_column_given_twice_is_refused(tmp_path):
@@ -253,7 +255,7 @@ def test_a_file_that_may_not_be_read_is_refused(tmp_path):
 def test_an_unknown_benchmark_method_or_model_is_refused_with_the_nearest(choice, sentence):
     asked = {"benchmark": "GSM8K", "method": "best_of_n", "models": None} | choice
     with pytest.raises(InputError) as caught:
-        select_curves(bundled_curves(), where="x.toml", **asked)
+        select_curves(bundled_curves(), where="x.toml: market", **asked)
     assert sentence in str(caught.value)
 
 
@@ -294,9 +296,9 @@ def test_a_price_or_a_margin_for_a_model_that_is_not_there_is_refused():
         bundled_curves(), where="x", benchmark="AIME", method="best_of_n", models=("Qwen2-7B",)
     )
     with pytest.raises(InputError, match=r"market\.prices names 'Qwen2-7'.*did you mean Qwen2-7B"):
-        make_providers(curves, where="x", prices={"Qwen2-7": 1.0})
+        make_providers(curves, where="x: market", prices={"Qwen2-7": 1.0})
     with pytest.raises(InputError, match=r"market\.margin names 'Qwen2-7'.*did you mean Qwen2-7B"):
-        make_providers(curves, where="x", margin={"Qwen2-7B": 0.2, "Qwen2-7": 0.3})
+        make_providers(curves, where="x: market", margin={"Qwen2-7B": 0.2, "Qwen2-7": 0.3})
 
 
 def test_a_table_of_margins_must_have_every_model():
@@ -304,7 +306,7 @@ def test_a_table_of_margins_must_have_every_model():
         bundled_curves(), where="x", benchmark="AIME", method="best_of_n", models=("Qwen2-7B", "Qwen2-1.5B")
     )
     with pytest.raises(InputError, match=r"market\.margin has no entry for model 'Qwen2-1\.5B'"):
-        make_providers(curves, where="x", margin={"Qwen2-7B": 0.2})
+        make_providers(curves, where="x: market", margin={"Qwen2-7B": 0.2})
     both = make_providers(curves, where="x", margin={"Qwen2-7B": 0.2, "Qwen2-1.5B": 0.4})
     assert [provider.margin for provider in both] == [0.2, 0.4]
 
@@ -398,3 +400,19 @@ def test_prices_are_tokens_times_the_price_per_token_and_costs_leave_the_margin(
     market = make_market([provider], value_of_correct_usd=0.05)
     np.testing.assert_allclose(market.price[0, 0], curves[0].tokens_per_query * 3e-6, rtol=1e-15)
     np.testing.assert_allclose(market.cost[0, 0] * 1.5, market.price[0, 0], rtol=1e-15)
+
+
+def test_a_line_break_inside_a_quoted_cell_is_part_of_it(tmp_path):
+    rows = [f'Mine,best_of_n,A,{level},0.5,10,"two\nlines"' for level in (1, 2)]
+    (curve,) = read_curves(csv_file(tmp_path, *rows, header=HEADER + ",remark"))
+    assert curve.extra == {"remark": ("two\nlines", "two\nlines")}
+
+
+def test_models_served_by_several_methods_come_method_by_method_whether_named_or_not():
+    asked = {"where": "x", "benchmark": "GSM8K", "method": ("best_of_n", "majority_voting")}
+    named = ("Qwen2-7B", "Llama-3-8B")
+    found = select_curves(bundled_curves(), models=named, **asked)
+    assert [(c.method, c.model) for c in found] == [(m, name) for m in asked["method"] for name in named]
+    everything = select_curves(bundled_curves(), models=None, **asked)
+    names = tuple(dict.fromkeys(curve.model for curve in everything))
+    assert select_curves(bundled_curves(), models=names, **asked) == everything

@@ -419,7 +419,8 @@ def test_shares_asked_for_contain_the_truth_and_prices_below_cost():
         grid = regime.actions(regime, MARKETS["ragged"], 0)
         truth = grid.truthful
         assert (grid.level[truth], grid.share[truth], grid.overstate[truth]) == (auction.EFFICIENT, 0, 0)
-        assert (len(set(grid.overstate)) > 1) == (regime.terms.payment == "reported")
+        reports = regime.name == "second_price_auction" and regime.terms.payment == "reported"
+        assert (len(set(grid.overstate)) > 1) == reports
 
 
 # --- Pay-per-compute --------------------------------------------------------------------------------
@@ -505,3 +506,17 @@ def test_five_hundred_equal_bids_share_each_request_equally():
     match = regime.match(regime, market, 0, truth, alike_users(510, 1.0), None)
     shares = np.bincount(match.expected.provider, weights=match.expected.count, minlength=510)
     np.testing.assert_allclose(shares, 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("users", POPULATIONS.values(), ids=POPULATIONS)
+@pytest.mark.parametrize("regime", EVERY_REGIME.values(), ids=EVERY_REGIME)
+def test_who_is_expected_to_buy_nothing_is_never_less_than_nobody(regime, users):
+    """Also where everybody buys: 1 - sum of shares would be lost to rounding there."""
+    for outside in (-1e6, -0.5, 0.0, 0.004, 1e6):
+        market = random_market(11, outside_value=outside)
+        actions = random_actions(np.random.default_rng(3), regime, market)
+        match = regime.match(regime, market, 0, actions, users, None)
+        assert 0 <= match.unserved <= users.n_people
+        served = match.expected.count.sum()
+        assert match.unserved + served == pytest.approx(users.n_people, rel=1e-12)
+        assert outside != 1e6 or served == 0 or users.beta.min() < 1

@@ -354,3 +354,16 @@ def test_as_users_become_careless_every_provider_picks_its_largest_margin():
     limit = surplus.max(axis=1).sum() / surplus[range(9), chosen].sum()
     assert solution.price_of_anarchy == pytest.approx(limit, rel=1e-6)
     assert math.isclose(solution.paper_dynamics.outside_share, share, rel_tol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [0.5, 3.0])
+def test_users_to_whom_answers_are_worth_more_are_those_of_a_dearer_task(scale):
+    rows = [[0.001, 0.002, 0.004], [0.0005, 0.003, 0.005]], [[0.2, 0.5, 0.6], [0.1, 0.6, 0.7]]
+    scaled = solve_market(market_from_rows(*rows, value=0.01), [300.0, 2000.0], value_scale=scale)
+    dearer = solve_market(market_from_rows(*rows, value=0.01 * scale), [300.0, 2000.0])
+    for one, other in zip(scaled, dearer, strict=True):
+        assert [e.levels for e in one.equilibria] == [e.levels for e in other.equilibria]
+        assert one.paper_dynamics.welfare == pytest.approx(other.paper_dynamics.welfare, rel=1e-12)
+        assert one.optimum["welfare"] == pytest.approx(other.optimum["welfare"], rel=1e-12)
+        assert one.auction.user_value == pytest.approx(other.auction.user_value, rel=1e-12)
+        assert one.auction.winner == other.auction.winner

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from market_sim.economy.market import games_of
+from market_sim.economy.quality import DATA
 from market_sim.economy.solve import paper_path, solve_market
 from market_sim.experiments import paper_figures
 from market_sim.experiments.paper import (
@@ -239,3 +240,17 @@ def test_the_auction_gives_the_first_best_to_users_and_winner() -> None:
 def test_inefficiency_peaks_among_less_rational_users() -> None:
     curves = analysis("inefficiency_by_rationality").inefficiency_by_rationality()
     assert all(curve.peak[0] < 600 for curve in curves)
+
+
+def test_nothing_compared_is_nothing_reproduced():
+    assert not reproduce([]).ok
+    left_out = replace(published()[0], benchmark="MMLU")
+    assert not reproduce([left_out, *published()[1:9]]).ok
+
+
+def test_a_table_that_lost_a_line_is_not_the_papers(tmp_path):
+    whole = (DATA / "published_tables.csv").read_text().splitlines()
+    short = tmp_path / "short.csv"
+    short.write_text("\n".join(whole[:-1]) + "\n")
+    with pytest.raises(ValueError, match=r"has \d+ numbers and \d+ names"):
+        published(short)

@@ -13,6 +13,8 @@ from market_sim.experiments.run import run
 from market_sim.experiments.scenario import load_scenario
 from market_sim.simulation.model import MarketModel
 
+SHIPPED = sorted((Path(__file__).parents[2] / "runs").glob("*.toml"))
+
 SCENARIO = {
     "name": "small",
     "rounds": 6,
@@ -155,6 +157,7 @@ def test_the_resolved_scenario_can_be_run_again_and_is_the_same_run(tmp_path):
     segments = {"segments": [{"size": 3, "beta": 5.0}, {"size": 4, "beta": 50.0, "value_scale": 2.0}]}
     rules = {"learning": {"rule": "best_reply", "Qwen2-7B": {"rule": "fixed"}}, "start": {"Qwen2-7B": 8}}
     mixed = {"benchmark": "GSM8K", "method": ["reasoning_effort", "majority_voting"]}
+    twice = {"benchmark": "GSM8K", "method": ["majority_voting", "best_of_n"]}
     reports = {"kind": "second_price_auction", "payment": "reported", "audit_probability": 0.5}
     cases = {
         "plain": SCENARIO,
@@ -162,8 +165,10 @@ def test_the_resolved_scenario_can_be_run_again_and_is_the_same_run(tmp_path):
         "segments": scenario_with(users=segments),
         "rules": scenario_with(providers=rules),
         "mixed": {"name": "mixed", "rounds": 2, "market": mixed},
+        "one model twice": {"name": "twice", "rounds": 2, "market": twice},
+        "some models twice": {"name": "some", "market": twice | {"models": ["Qwen2-7B", "Llama-3-8B"]}},
         "auction": scenario_with(regime=reports),
-    }
+    } | {path.stem: path for path in SHIPPED}
     for case, scenario in cases.items():
         first = run(scenario, out=tmp_path / "first", rounds=2)
         again = run(first.folder / "scenario.toml", out=tmp_path / "again")

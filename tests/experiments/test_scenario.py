@@ -9,8 +9,9 @@ import pytest
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
 from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of, users_of
-from market_sim.experiments.run import parts_of
+from market_sim.experiments.run import parts_of, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.solve import solve
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "runs").glob("*.toml"))
@@ -275,7 +276,7 @@ def test_everything_a_scenario_says_reaches_the_market(tmp_path):
         "[users]\nsegments = [{size = 7, beta = 5, value_scale = 2}, {size = 9, beta = 8.5}]\n"
         '[providers]\nlearning = {rule = "best_reply", "Qwen2-7B" = {rule = "fixed"}}\n'
         'start = {"Qwen2-7B" = 16}\nactivation = "simultaneous"\n'
-        "[output]\nmetrics_every = 4\nrequests = true\n"
+        "[output]\nmetrics_every = 4\n"
     )
     scenario = load_scenario(toml_file(tmp_path, text))
     market, users, parts = market_of(scenario), users_of(scenario), parts_of(scenario)
@@ -292,7 +293,8 @@ def test_everything_a_scenario_says_reaches_the_market(tmp_path):
     )
     assert [rule.name for rule in parts.rules] == ["best_reply", "fixed"]
     assert parts.start_levels.tolist() == [0, 3]
-    assert (parts.activation, parts.metrics_every, parts.keep_requests) == ("simultaneous", 4, True)
+    assert (parts.activation, parts.metrics_every) == ("simultaneous", 4)
+    assert parts_of(changed(load_scenario(toml_file(tmp_path, GOOD)), output__requests=True)).keep_requests
 
 
 def test_start_highest_is_everybodys_own_last_level():
@@ -371,3 +373,77 @@ def test_every_section_of_a_scenario_is_documented():
         assert section in text
         for key in getattr(field.annotation, "model_fields", {}):
             assert f"{key} = " in text or key == "segments", f"{section}.{key}"
+
+
+def test_more_users_than_can_be_drawn_one_by_one_are_for_segments_or_a_continuum():
+    with pytest.raises(InputError, match=r"users: count = 20000000 is too many.*at most 10000000.*segments"):
+        load_scenario({"name": "x", "users": {"count": 20_000_000}})
+    crowd = {"name": "x", "users": {"count": 20_000_000, "demand": "expected"}}
+    assert load_scenario(crowd).users.count == 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("users", "what"),
+    [
+        ({"demand": "expected"}, 'users.demand = "expected"'),
+        ({"segments": [{"size": 3, "beta": 5.0}]}, "users.segments"),
+    ],
+)
+def test_rows_per_request_are_refused_where_there_are_none(users, what):
+    market = {"benchmark": "GSM8K", "method": "majority_voting"}
+    data = {"name": "x", "market": market, "users": users, "output": {"requests": True}}
+    with pytest.raises(InputError, match=f"output.requests keeps a row per request, and {what}"):
+        parts_of(load_scenario(data))
+
+
+def test_a_model_that_is_not_there_is_refused_in_the_rules_of_either_regime():
+    market = {"benchmark": "GSM8K", "method": "majority_voting"}
+    providers = {"auction_learning": {"rule": "truthful", "Qwen2-7": {"rule": "fixed"}}}
+    with pytest.raises(InputError, match=r"auction_learning names a model = 'Qwen2-7'.*Qwen2-7B\?"):
+        parts_of(load_scenario({"name": "x", "market": market, "providers": providers}))
+
+
+EXTREMES = {
+    "price": {"market": {"prices": {"Qwen2-7B": 1e6}}},
+    "beta next to nothing": {"users": {"beta": 1e-320}},
+    "beta": {"users": {"beta": 1e12}},
+    "value": {"market": {"value_of_correct_usd": 1e6}},
+    "value next to nothing": {"market": {"value_of_correct_usd": 1e-320}},
+    "outside": {"market": {"outside_value_usd": 1e6}},
+    "not outside": {"market": {"outside_value_usd": -1e6}},
+    "margin": {"market": {"margin": 1e6}},
+    "people": {"users": {"count": 10**12, "demand": "expected"}},
+    "scale": {"users": {"segments": [{"size": 10**12, "beta": 1e12, "value_scale": 1e6}]}},
+    "types": {
+        "users": {
+            "segments": [
+                {"size": 10**12, "beta": 1e12, "value_scale": 1e6},
+                {"size": 1, "beta": 1e-300, "value_scale": 1e-300},
+            ]
+        }
+    },
+}
+
+
+@pytest.mark.parametrize("case", EXTREMES)
+@pytest.mark.parametrize("regime", REGIMES)
+def test_whatever_a_scenario_may_say_is_played_and_solved(case, regime):
+    """No warning, no traceback and no share outside [0, 1] at the ends of what is allowed."""
+    market = {"benchmark": "GSM8K", "method": "majority_voting"} | EXTREMES[case].get("market", {})
+    data = {"name": "x", "rounds": 9, "market": market, "regime": {"kind": regime}}
+    scenario = load_scenario(data | {"users": EXTREMES[case].get("users", {"beta": 1e6, "count": 50})})
+    rounds = run(scenario).rounds
+    assert np.isfinite(rounds["expected_welfare_usd"]).all()
+    assert ((rounds["outside_share"] >= 0) & (rounds["outside_share"] <= 1)).all()
+    assert (rounds["first_best_gap_usd"] >= -1e-12 * (1 + np.abs(rounds["expected_welfare_usd"]))).all()
+    if case != "types":
+        for solution in solve(scenario):
+            assert solution.equilibria
+            for profile in solution.equilibria:
+                assert profile.regret_usd <= 1e-9 * (1 + abs(profile.welfare))
+
+
+def test_a_price_too_small_to_tell_from_its_cost_is_refused():
+    market = {"benchmark": "GSM8K", "method": "majority_voting", "prices": {"Qwen2-7B": 1e-320}}
+    with pytest.raises(InputError, match="too small to tell Qwen2-7B's price from its cost"):
+        market_of(load_scenario({"name": "x", "market": market}))

@@ -1,6 +1,7 @@
 """Run folders are whole or not there at all."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,21 @@ def test_a_folder_replaces_the_one_that_stood_there_whole(tmp_path):
     store.write_folder(folder, lambda draft: (draft / "old").write_text("old"))
     store.write_folder(folder, lambda draft: (draft / "new").write_text("new"))
     assert everything_below(tmp_path) == ["run", "run/new"]
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    folder, rename = tmp_path / "run", Path.rename
+    store.write_folder(folder, lambda draft: (draft / "old").write_text("old"))
+
+    def refuse(path, target):
+        if path.suffix == ".tmp":
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(InputError, match="No space left"):
+        store.write_folder(folder, lambda draft: (draft / "new").write_text("new"))
+    assert everything_below(tmp_path) == ["run", "run/old"]
 
 
 def test_a_writer_that_fails_leaves_neither_folder_nor_draft(tmp_path):

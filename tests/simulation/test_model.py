@@ -213,19 +213,30 @@ def test_batch_run_gives_the_same_with_two_processes():
         ({"benchmark": "GSM8"}, "(did you mean GSM8K?)"),
         ({"method": "majority"}, "(did you mean majority_voting?)"),
         ({"models": ["Qwen2-7"]}, "(did you mean Qwen2-7B?)"),
-        ({"models": []}, "market.models"),
-        ({"beta": -1.0}, "beta = -1.0 is not allowed; it must be at least 0"),
+        ({"models": []}, "MarketModel.models is empty"),
+        ({"beta": -1.0}, "beta = -1.0 is not allowed; it must be from 0 to 1e+12"),
         ({"beta": float("nan")}, "beta = nan is not allowed"),
         ({"margin": 0.0}, "margin = 0.0 is not allowed; it must be above 0"),
         ({"margin": -1.0}, "margin = -1.0 is not allowed"),
-        ({"users": 0}, "users = 0 is not allowed; it must be at least 1"),
+        ({"users": 0}, "users = 0 is not allowed; it must be a whole number from 1 to 10000000"),
+        ({"users": 1.5}, "users = 1.5 is not allowed; it must be a whole number"),
+        ({"users": True}, "users = True is not allowed"),
+        ({"users": "many"}, "users = 'many' is not allowed"),
+        ({"users": 10**7 + 1}, "a whole number from 1 to 10000000"),
+        ({"users": 10**13, "demand": "expected"}, "a whole number from 1 to 1000000000000"),
+        ({"beta": "high"}, "beta = 'high' is not allowed"),
+        ({"beta": float("inf")}, "beta = inf is not allowed; it must be from 0 to 1e+12"),
+        ({"method": ["majority_voting"]}, "method = ['majority_voting'] is not one of majority_voting"),
+        ({"models": "Qwen2-7"}, "(did you mean Qwen2-7B?)"),
+        ({"rng": -1}, "rng = -1 is not allowed; it must be a whole number of at least 0"),
+        ({"rng": 0.5}, "rng = 0.5 is not allowed"),
     ],
 )
 def test_a_bad_keyword_is_refused_with_one_sentence(keyword, sentence):
     with pytest.raises(InputError) as caught:
         MarketModel(**keyword)
     assert sentence in str(caught.value)
-    assert str(caught.value).startswith(("MarketModel: ", "learning rule"))
+    assert str(caught.value).startswith(("MarketModel", "learning rule"))
     assert "\n" not in str(caught.value)
 
 
@@ -273,3 +284,14 @@ def test_from_parts_plays_the_parts_it_is_given():
     assert model.parts is parts
     assert model.time == 0
     assert {field.name for field in fields(model.record.row)} == set(ROUND_COLUMNS)
+
+
+def test_one_model_may_be_named_without_a_list():
+    assert MarketModel(models="Qwen2-7B", users=5, rng=1).parts.market.providers == ("Qwen2-7B",)
+
+
+def test_a_continuum_is_one_row_however_many_users():
+    model = MarketModel(users=10**9, demand="expected", rng=np.int64(1))
+    model.step()
+    assert model.record.providers.requests.sum() <= 10**9
+    assert len(model.agents_by_type[UserAgent]) == 1

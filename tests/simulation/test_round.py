@@ -59,8 +59,9 @@ def tables(parts: Parts, rounds: int) -> dict[str, bytes]:
     columns = {
         "rounds": recorder.rounds(),
         "providers": recorder.providers(),
-        "requests": recorder.requests(),
     }
+    if parts.keep_requests and parts.users.individuals:
+        columns["requests"] = recorder.requests()
     return {
         f"{table}.{name}": column.tobytes()
         for table, found in columns.items()
