@@ -6,6 +6,7 @@ Each command imports what it needs when it is called, so that `solve` starts wit
 import json
 import sys
 from dataclasses import asdict
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -36,6 +37,9 @@ ForceOption = Annotated[bool, typer.Option("--force", help="Play again even if t
 
 def main() -> None:
     """The entry point: bad input ends with one sentence and exit code 2."""
+    for output in (sys.stdout, sys.stderr):  # names may hold letters that the terminal does not have
+        if isinstance(output, TextIOWrapper):
+            output.reconfigure(errors="replace")
     try:
         code = app(standalone_mode=False) or 0
     except TyperException as error:

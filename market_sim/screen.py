@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from market_sim.economy.solve import Solution
     from market_sim.experiments.compare import Comparison
     from market_sim.experiments.paper import Reproduction
@@ -20,7 +23,7 @@ PER = 1000
 def show_solution(solution: "Solution") -> None:
     console = _console()
     console.print(
-        f"\n[bold]{solution.benchmark}, {solution.method}[/bold], beta = {solution.beta:g} per USD "
+        f"\n[bold]{escape(solution.benchmark)}, {solution.method}[/bold], beta = {solution.beta:g} per USD "
         f"(money in USD per {PER:,} queries)"
     )
     end = solution.paper_dynamics
@@ -35,9 +38,10 @@ def show_solution(solution: "Solution") -> None:
         best = _usd(solution.optimum["welfare"]) if key == "welfare" else ""
         cells = [_usd(getattr(profile, key)) for profile in (*profiles, auction)]
         title, last = key.replace("_", " "), key == "provider_profit"
-        table.add_row(title, *cells[:-1], best, cells[-1], end_section=last)
+        _add_row(table, title, *cells[:-1], best, cells[-1], end_section=last)
     for provider in solution.providers:
-        table.add_row(
+        _add_row(
+            table,
             provider,
             *(f"{p.levels[provider]:g} {p.shares[provider]:6.1%}" for p in profiles),
             f"{solution.optimum['levels'][provider]:g}",
@@ -63,14 +67,14 @@ def show_run(result: "Run") -> None:
     )
     table = _table("per 1,000 queries", "")
     for name, value in summary["means"].items():
-        table.add_row(*_measure(name, value))
+        _add_row(table, *_measure(name, value))
     console.print(table)
     providers = _table("provider", "compute level", "share")
     for name, row in summary["providers"].items():
-        providers.add_row(name, f"{row['compute_level']:g}", f"{row['share']:.1%}")
+        _add_row(providers, name, f"{row['compute_level']:g}", f"{row['share']:.1%}")
     console.print(providers)
     if result.folder is not None:
-        console.print(f"Rows: {result.folder}", soft_wrap=True)
+        console.print(f"Rows: {result.folder}", soft_wrap=True, markup=False)
 
 
 def show_comparison(result: "Comparison") -> None:
@@ -91,6 +95,7 @@ def show_comparison(result: "Comparison") -> None:
         "expected_provider_profit_usd",
         "log_sum_surplus_usd",
         "price_usd",
+        "expected_price_usd",
         "first_best_gap_usd",
         "inefficiency",
         "accuracy",
@@ -98,12 +103,12 @@ def show_comparison(result: "Comparison") -> None:
         "outside_share",
     ):
         cells = [_measure(name, row[name]) for row in rows]
-        table.add_row(cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
+        _add_row(table, cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
     for provider in result.measures[0].shares:
-        table.add_row(f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
+        _add_row(table, f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
     console.print(table)
     for sentence in result.sentences:
-        console.print(sentence, soft_wrap=True)
+        console.print(sentence, soft_wrap=True, markup=False)
 
 
 def show_reproduction(result: "Reproduction") -> None:
@@ -114,7 +119,8 @@ def show_reproduction(result: "Reproduction") -> None:
         for row in result.rows:
             if (row.benchmark, row.method) != (setting.benchmark, setting.method):
                 continue
-            table.add_row(
+            _add_row(
+                table,
                 QUANTITIES[row.quantity],
                 "auction" if row.beta is None else f"{row.beta:g}",
                 *(_published(value) for value in (row.printed, row.ours)),
@@ -159,7 +165,7 @@ def _published(value: float | str | None) -> str:
 
 def show_files(files: Sequence[Path]) -> None:
     console = _console()
-    console.print(f"\nWritten to {files[0].parent}:", soft_wrap=True)
+    console.print(f"\nWritten to {files[0].parent}:", soft_wrap=True, markup=False)
     console.print("  " + ", ".join(path.name for path in files))
 
 
@@ -170,6 +176,7 @@ TITLES = {
     "expected_user_value_usd": "user value, expected",
     "log_sum_surplus_usd": "log-sum surplus of users",
     "price_usd": "price paid",
+    "expected_price_usd": "price paid, expected",
     "provider_profit_usd": "provider profit",
     "expected_provider_profit_usd": "provider profit, expected",
     "first_best_gap_usd": "below the first best",
@@ -209,12 +216,17 @@ def show_list(rows: list[dict[str, Any]]) -> None:
         column.justify = "left" if isinstance(value, str) else "right"
         column.overflow = "fold"
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
+        _add_row(table, *("" if value is None else str(value) for value in row.values()))
     _console().print(table)
 
 
 def _console() -> Console:
     return Console(highlight=False)
+
+
+def _add_row(table: "Table", *cells: str, end_section: bool = False) -> None:
+    """A row of texts as they are: square brackets in a model's name are no markup."""
+    table.add_row(*map(escape, cells), end_section=end_section)
 
 
 def _table(*headers: str) -> Any:

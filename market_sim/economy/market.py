@@ -222,7 +222,26 @@ def make_providers(
                 margin=mu,
             )
         )
+    names = [provider.name for provider in providers]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{where}: two providers would be called {name!r}; rename a model")
     return providers
+
+
+MOST_DECISIVE = 1e7
+"""The largest beta times a value: beyond it the digits of a float no longer tell utilities apart."""
+
+
+def check_decisive(market: Market, betas: Array, value_scale: Array | float, where: str) -> None:
+    """Raise InputError where beta is too large for the values at stake to be told apart in the logit."""
+    quality = np.max(market.value_of_correct) * np.max(market.worth) * np.asarray(value_scale)
+    stake = np.maximum(quality, max(float(market.price.max()), abs(market.outside_value)))
+    if (largest := float(np.max(np.asarray(betas) * stake))) > MOST_DECISIVE:
+        raise InputError(
+            f"{where}: beta times the largest value, price or outside value is {largest:.3g}; at most "
+            f"{MOST_DECISIVE:g} is allowed (choices are certain long before)"
+        )
 
 
 def make_market(

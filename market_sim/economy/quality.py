@@ -110,6 +110,8 @@ def select_curves(
     for name in methods:
         if name not in known:
             raise not_one_of(f"{where}.method (for {benchmark})", name, known)
+        if methods.count(name) > 1:
+            raise InputError(f"{where}.method names {name!r} twice")
     curves = [c for name in methods for c in curves if c.method == name]
     names = list(dict.fromkeys(c.model for c in curves))
     if models is None:
@@ -225,6 +227,8 @@ def _read_table(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[s
         raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name that no file can have
+        raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
     if "\0" in text:
         raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)")
     if not text.strip():

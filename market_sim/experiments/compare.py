@@ -34,6 +34,7 @@ class Measures:
     expected_provider_profit_usd: float
     log_sum_surplus_usd: float
     price_usd: float
+    expected_price_usd: float
     tokens_per_query: float
     accuracy: float
     outside_share: float
@@ -88,13 +89,13 @@ def compare(
 
     Raises InputError before anything is played, whichever regime it concerns.
     """
-    scenario = changed(load_scenario(scenario), seed=seed, rounds=rounds)
+    scenario, regimes = changed(load_scenario(scenario), seed=seed, rounds=rounds), tuple(regimes)
     if not regimes:
         raise InputError(f"--regimes is empty; it must name some of {', '.join(REGIMES)}")
     for regime in regimes:
         if regime not in REGIMES:
             raise not_one_of("--regimes", regime, REGIMES)
-        if list(regimes).count(regime) > 1:
+        if regimes.count(regime) > 1:
             raise InputError(f"--regimes names {regime!r} twice")
         parts_of(changed(scenario, regime__kind=regime))
     runs = []
@@ -152,7 +153,7 @@ def _sentences(base: Measures, new: Measures) -> list[str]:
         said.append(f"{taste}users are {_verdict(surplus)} under {there} (log-sum surplus).")
     else:
         said.append(f"{taste}their surplus is infinite at beta = 0, and there is no comparison.")
-    price = new.price_usd - base.price_usd
+    price = new.expected_price_usd - base.expected_price_usd
     if _tells(price):
         said.append(f"The price paid is {_money(price)} {'higher' if price > 0 else 'lower'} under {here}.")
     return said

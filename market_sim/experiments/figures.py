@@ -98,6 +98,7 @@ _STYLE: Mapping[str, Any] = {
     "axes.edgecolor": "#444444",
     "xtick.major.width": 0.8,
     "ytick.major.width": 0.8,
+    "text.parse_math": False,  # a dollar sign is one
     "font.family": ["sans-serif"],
     "font.sans-serif": ["DejaVu Sans"],  # comes with matplotlib: the same letters on every machine
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_sim.economy.market import Market
+from market_sim.economy.market import Market, check_decisive
 from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.build import (
@@ -112,9 +112,11 @@ def parts_of(scenario: Scenario, market: Market | None = None) -> Parts:
         )
     market = market_of(scenario) if market is None else market
     regime = regime_of(scenario)
+    population = users_of(scenario)
+    check_decisive(market, population.beta, population.value_scale, scenario.where)
     return Parts(
         market=market,
-        users=users_of(scenario),
+        users=population,
         regime=regime,
         rules=rules_of(scenario, market, regime),
         activation=scenario.providers.activation,

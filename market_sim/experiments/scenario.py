@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -29,6 +30,7 @@ from market_sim.economy.market import (
     PAPER_MARGIN,
     QUALITY_CURVES,
 )
+from market_sim.economy.quality import LARGEST
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, nearest
 from market_sim.theory.learning import RULES
@@ -54,6 +56,8 @@ MOST_USD = 1e6
 
 Usd = Annotated[float, Field(ge=-MOST_USD, le=MOST_USD, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=MOST_USD, allow_inf_nan=False)]
+NotTiny = Annotated[float, Field(ge=1e-9, le=MOST_USD, allow_inf_nan=False)]
+Level = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -84,7 +88,7 @@ class MarketSection(_Section):
     benchmark: str | None = None
     method: Methods | None = None
     models: Names | None = None
-    prices: dict[str, Positive] = {}
+    prices: dict[str, NotTiny] = {}
     value_of_correct_usd: Positive | None = None
     baseline: Probability = PAPER_BASELINE
     quality_curve: CurveName = "linear"
@@ -161,7 +165,7 @@ class ProvidersSection(_Section):
     learning: Learning = Learning(rule="better_reply")
     auction_learning: Learning = Learning(rule="truthful")
     activation: Literal["default", "one_at_a_time", "simultaneous"] = "default"
-    start: Literal["lowest", "highest"] | dict[str, Positive] = "lowest"
+    start: Literal["lowest", "highest"] | dict[str, Level] = "lowest"
 
 
 class RegimeSection(_Section):
@@ -186,7 +190,7 @@ class Scenario(_Section):
 
     name: Annotated[str, Field(pattern=_NAME)]
     rounds: Annotated[int, Field(ge=1)] = 200
-    seed: Annotated[int, Field(ge=0)] = 1
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 1
     market: MarketSection = MarketSection()
     users: UsersSection = UsersSection()
     providers: ProvidersSection = ProvidersSection()
@@ -215,6 +219,8 @@ def load_scenario(source: "Path | str | Mapping[str, Any] | Scenario") -> Scenar
         return source
     if isinstance(source, Mapping):
         return _checked(dict(source), "scenario", Path())
+    if not isinstance(source, str | Path):
+        raise InputError(f"scenario = {source!r} is not a file, a name in runs/ or a dictionary")
     path = _scenario_path(Path(source))
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
@@ -222,7 +228,7 @@ def load_scenario(source: "Path | str | Mapping[str, Any] | Scenario") -> Scenar
         raise InputError(f"{path}: is not a text file (a scenario in TOML is wanted)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting without end
         raise InputError(f"{path}: is not TOML: {error}") from None
     if not data:
         raise InputError(f"{path}: is empty; a scenario needs at least a name")
@@ -257,7 +263,7 @@ def changed(scenario: Scenario, **changes: Any) -> Scenario:
         place = data
         for section in sections:
             place = place.setdefault(section, {})
-        place[name] = value
+        place[name] = value.item() if isinstance(value, np.generic) else value
     return _checked(data, scenario.where, scenario.folder)
 
 
@@ -300,7 +306,14 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
     allowed = re.sub(r"a valid dictionary or instance of \w+", "a table", first["msg"])
     for theirs, ours in _WORDS.items():
         allowed = allowed.replace(theirs, ours)
-    return f"{field} = {got!r} is not allowed; {allowed[0].lower()}{allowed[1:]}"
+    return f"{field} = {_shown(got)} is not allowed; {allowed[0].lower()}{allowed[1:]}"
+
+
+def _shown(got: Any) -> str:
+    try:
+        return repr(got)
+    except ValueError:  # Python prints no number of more than 4,300 digits
+        return "a number of thousands of digits"
 
 
 _WORDS = {
@@ -310,6 +323,7 @@ _WORDS = {
     "greater than or equal to": "at least",
     "less than or equal to": "at most",
     "greater than": "above",
+    "less than": "below",
     " after validation": "",
     ", unable to parse string as a number": "",
 }

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from market_sim.economy.market import MOST_RATIONAL, Market
+from market_sim.economy.market import MOST_RATIONAL, Market, check_decisive
 from market_sim.economy.solve import Solutions, solve_market
 from market_sim.errors import InputError
 from market_sim.experiments.build import market_of, users_of
@@ -34,6 +34,7 @@ def solve(
             "play it with run"
         )
     betas = users.beta[:1] if beta is None else _betas(beta)
+    check_decisive(market, betas, users.value_scale[0], scenario.where)
     return solve_market(market, betas, seed=scenario.seed, value_scale=float(users.value_scale[0]))
 
 
@@ -41,7 +42,7 @@ def _betas(beta: ArrayLike) -> Array:
     """The rationalities asked for, (B,)."""
     try:
         betas = np.atleast_1d(np.asarray(beta, dtype=float))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         betas = np.empty(0)
     if betas.ndim != 1 or not len(betas):
         raise InputError(f"--beta: {beta!r} is not a number or a list of numbers")

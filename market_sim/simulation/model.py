@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from typing import Any, Self, get_args
 
 import mesa
+import numpy as np
 
 from market_sim.economy.market import (
     MOST_INDIVIDUALS,
@@ -14,6 +15,7 @@ from market_sim.economy.market import (
     PAPER_MARGIN,
     PAPER_VALUE_OF_CORRECT_USD,
     alike_users,
+    check_decisive,
     continuum,
     make_market,
     make_providers,
@@ -89,11 +91,13 @@ class MarketModel(mesa.Model):
         _check_number("beta", beta, Real, lambda x: 0 <= x <= MOST_RATIONAL, f"from 0 to {MOST_RATIONAL:g}")
         _check_number("margin", margin, Real, lambda x: 0 < x <= 1e6, "above 0 and at most 1e+06")
         _check_number("users", users, Integral, lambda x: 1 <= x <= most, f"a whole number from 1 to {most}")
-        if isinstance(rng, int | float | Integral):
+        if isinstance(rng, int | float | str | Integral):
             _check_number("rng", rng, Integral, lambda x: x >= 0, "a whole number of at least 0")
             rng = int(rng)  # numpy's integers too: random.Random takes none
         if isinstance(models, str):
             models = [models]
+        if models is not None and not isinstance(models, Sequence):
+            raise InputError(f"MarketModel: models = {models!r} is not allowed; it must be a list of names")
         super().__init__(rng=rng)
         curves = select_curves(
             bundled_curves(),
@@ -107,6 +111,7 @@ class MarketModel(mesa.Model):
             value_of_correct_usd=PAPER_VALUE_OF_CORRECT_USD[benchmark],
         )
         seed = rng if isinstance(rng, int) else self.rng.integers(2**63)
+        check_decisive(market, np.array([beta]), 1.0, "MarketModel")
         self._begin(
             Parts(
                 market=market,

@@ -109,6 +109,7 @@ class RoundRow:
     expected_user_value_usd: float
     log_sum_surplus_usd: float
     price_usd: float
+    expected_price_usd: float
     provider_profit_usd: float
     tokens_per_query: float
     accuracy: float
@@ -307,6 +308,7 @@ def _record(
         expected_user_value_usd=expected_user_value,
         log_sum_surplus_usd=log_sum,
         price_usd=float(ledger.revenue_usd.sum() / people),
+        expected_price_usd=float(expected.revenue_usd.sum() / people),
         provider_profit_usd=profit,
         tokens_per_query=float(ledger.tokens.sum() / people),
         accuracy=float(ledger.correct.sum() / served) if served > 0 else float("nan"),

@@ -138,7 +138,7 @@ def choose(
             surplus = np.divide(
                 surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
             )
-        surpluses.append((surplus * people).sum())
+            surpluses.append((surplus * people).sum())
         people = people / total
         shares.append(odds @ people)
         unserved.append(outside @ people)

@@ -113,7 +113,9 @@ def test_an_infinite_surplus_is_said_to_be_beyond_comparison():
 @pytest.mark.parametrize(("price", "word"), [(0.003, "higher"), (0.001, "lower")])
 def test_the_price_is_said_to_be_higher_or_lower(monkeypatch, price, word):
     result = compared(
-        monkeypatch, a_run("pay_per_compute", price_usd=0.002), a_run("second_price_auction", price_usd=price)
+        monkeypatch,
+        a_run("pay_per_compute", expected_price_usd=0.002),
+        a_run("second_price_auction", expected_price_usd=price),
     )
     sentence = f"The price paid is 1.000 USD per 1,000 queries {word} under {HERE}."
     assert sentence in result.sentences

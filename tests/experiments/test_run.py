@@ -34,6 +34,7 @@ ROUND_COLUMNS = [
     "expected_user_value_usd",
     "log_sum_surplus_usd",
     "price_usd",
+    "expected_price_usd",
     "provider_profit_usd",
     "tokens_per_query",
     "accuracy",

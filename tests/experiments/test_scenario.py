@@ -404,21 +404,22 @@ def test_a_model_that_is_not_there_is_refused_in_the_rules_of_either_regime():
 
 
 EXTREMES = {
-    "price": {"market": {"prices": {"Qwen2-7B": 1e6}}},
+    "price": {"market": {"prices": {"Qwen2-7B": 1e6}}, "users": {"beta": 100.0}},
+    "price next to nothing": {"market": {"prices": {"Qwen2-7B": 1e-9}, "value_of_correct_usd": 10.0}},
     "beta next to nothing": {"users": {"beta": 1e-320}},
-    "beta": {"users": {"beta": 1e12}},
-    "value": {"market": {"value_of_correct_usd": 1e6}},
+    "beta": {"users": {"beta": 1.2e9}},
+    "value": {"market": {"value_of_correct_usd": 1e6}, "users": {"beta": 9.0}},
     "value next to nothing": {"market": {"value_of_correct_usd": 1e-320}},
-    "outside": {"market": {"outside_value_usd": 1e6}},
-    "not outside": {"market": {"outside_value_usd": -1e6}},
+    "outside": {"market": {"outside_value_usd": 1e6}, "users": {"beta": 9.0}},
+    "not outside": {"market": {"outside_value_usd": -1e6}, "users": {"beta": 9.0}},
     "margin": {"market": {"margin": 1e6}},
     "people": {"users": {"count": 10**12, "demand": "expected"}},
-    "scale": {"users": {"segments": [{"size": 10**12, "beta": 1e12, "value_scale": 1e6}]}},
+    "scale": {"users": {"segments": [{"size": 10**12, "beta": 1e3, "value_scale": 1e6}]}},
     "types": {
         "users": {
             "segments": [
-                {"size": 10**12, "beta": 1e12, "value_scale": 1e6},
-                {"size": 1, "beta": 1e-300, "value_scale": 1e-300},
+                {"size": 10**12, "beta": 1e3, "value_scale": 1e6},
+                {"size": 10**12, "beta": 1e-300, "value_scale": 1e-300},
             ]
         }
     },
@@ -431,7 +432,7 @@ def test_whatever_a_scenario_may_say_is_played_and_solved(case, regime):
     """No warning, no traceback and no share outside [0, 1] at the ends of what is allowed."""
     market = {"benchmark": "GSM8K", "method": "majority_voting"} | EXTREMES[case].get("market", {})
     data = {"name": "x", "rounds": 9, "market": market, "regime": {"kind": regime}}
-    scenario = load_scenario(data | {"users": EXTREMES[case].get("users", {"beta": 1e6, "count": 50})})
+    scenario = load_scenario(data | {"users": EXTREMES[case].get("users", {"beta": 1e4, "count": 50})})
     rounds = run(scenario).rounds
     assert np.isfinite(rounds["expected_welfare_usd"]).all()
     assert ((rounds["outside_share"] >= 0) & (rounds["outside_share"] <= 1)).all()
@@ -443,7 +444,83 @@ def test_whatever_a_scenario_may_say_is_played_and_solved(case, regime):
                 assert profile.regret_usd <= 1e-9 * (1 + abs(profile.welfare))
 
 
-def test_a_price_too_small_to_tell_from_its_cost_is_refused():
-    market = {"benchmark": "GSM8K", "method": "majority_voting", "prices": {"Qwen2-7B": 1e-320}}
-    with pytest.raises(InputError, match="too small to tell Qwen2-7B's price from its cost"):
-        market_of(load_scenario({"name": "x", "market": market}))
+@pytest.mark.parametrize(
+    ("sections", "says"),
+    [
+        ({"users": {"beta": 1e12}}, r"beta times the largest value.* is .*e\+09; at most 1e\+07"),
+        ({"users": {"segments": [{"size": 1, "beta": 1e4, "value_scale": 1e6}]}}, "beta times the largest"),
+        ({"market": {"outside_value_usd": -1e4}, "users": {"beta": 1e4}}, "beta times the largest"),
+        ({"market": {"prices": {"Qwen2-7B": 1e-320}}}, r"prices.Qwen2-7B = 1e-320 is not allowed"),
+        ({"market": {"method": ["best_of_n", "best_of_n"]}}, r"market.method names 'best_of_n' twice"),
+        ({"market": {"curves": "a\0b"}}, "cannot be read: embedded null byte"),
+        ({"seed": 10**5000}, "seed"),
+    ],
+)
+def test_what_cannot_be_told_apart_or_read_is_refused_by_both(sections, says):
+    market = {"benchmark": "GSM8K", "method": "majority_voting"} | sections.get("market", {})
+    for play in (run, solve):
+        with pytest.raises(InputError, match=says):
+            play({"name": "x", **sections, "market": market})
+
+
+@pytest.mark.parametrize("text", ["seed = " + "9" * 5000, "a = " + "[" * 3000 + "]" * 3000])
+def test_a_file_beyond_all_bounds_is_not_toml(tmp_path, text):
+    with pytest.raises(InputError, match="is not TOML"):
+        load_scenario(toml_file(tmp_path, text))
+
+
+@pytest.mark.parametrize("source", [None, 5, [1]])
+def test_a_scenario_that_is_nothing_like_one_is_refused(source):
+    with pytest.raises(InputError, match="is not a file, a name in runs/ or a dictionary"):
+        load_scenario(source)
+
+
+def test_numpys_integers_are_integers():
+    scenario = load_scenario({"name": "x"})
+    assert changed(scenario, seed=np.int64(3)).seed == 3
+
+
+def test_names_that_look_like_markup_or_mathematics_are_names(tmp_path, capsys):
+    """Square brackets and dollar signs go to the screen and the figures as they are."""
+    from market_sim import screen
+    from market_sim.experiments.compare import compare
+    from market_sim.experiments.compare_figures import write_comparison
+
+    rows = "".join(f"T,best_of_n,{n},{k},0.{3 + k},{90 * k}\n" for n in ("A[/b]", "A$x^$") for k in (1, 2))
+    (tmp_path / "c.csv").write_text("benchmark,method,model,compute_level,accuracy,tokens_per_query\n" + rows)
+    path = toml_file(
+        tmp_path,
+        'name = "odd"\nrounds = 2\n[market]\ncurves = "c.csv"\nvalue_of_correct_usd = 0.01\n'
+        'prices = {"A[/b]" = 0.3, "A$x^$" = 0.2}\n',
+    )
+    for solution in solve(path):
+        screen.show_solution(solution)
+    result = compare(path)
+    screen.show_comparison(result)
+    screen.show_run(result.runs[0])
+    shown = capsys.readouterr().out
+    assert "A[/b]" in shown
+    assert "A$x^$" in shown
+    assert write_comparison(result, tmp_path / "out")
+
+
+def test_two_providers_of_one_name_are_refused(tmp_path):
+    lines = ["A,majority_voting", "A,best_of_n", "A (best_of_n),majority_voting"]
+    rows = "".join(f"T,{m},{n},1,0.5,90\n" for n, m in (line.split(",") for line in lines))
+    (tmp_path / "c.csv").write_text("benchmark,method,model,compute_level,accuracy,tokens_per_query\n" + rows)
+    text = (
+        'name = "odd"\n[market]\ncurves = "c.csv"\nvalue_of_correct_usd = 0.01\n'
+        'method = ["majority_voting", "best_of_n"]\nprices = {A = 0.3, "A (best_of_n)" = 0.2}\n'
+    )
+    with pytest.raises(InputError, match=r"two providers would be called 'A \(best_of_n\)'"):
+        market_of(load_scenario(toml_file(tmp_path, text)))
+
+
+def test_a_start_may_be_any_level_a_curve_may_have(tmp_path):
+    header = "benchmark,method,model,compute_level,accuracy,tokens_per_query\n"
+    (tmp_path / "c.csv").write_text(header + "T,best_of_n,A,1,0.5,90\nT,best_of_n,A,2000000,0.6,95\n")
+    text = (
+        'name = "odd"\n[market]\ncurves = "c.csv"\nvalue_of_correct_usd = 0.01\nprices = {A = 0.3}\n'
+        "[providers]\nstart = {A = 2000000}\n"
+    )
+    assert parts_of(load_scenario(toml_file(tmp_path, text))).start_levels.tolist() == [1]
