@@ -45,7 +45,7 @@ def _betas(beta: ArrayLike) -> Array:
     except (TypeError, ValueError, OverflowError):
         betas = np.empty(0)
     if betas.ndim != 1 or not len(betas):
-        raise InputError(f"--beta: {beta!r} is not a number or a list of numbers")
+        raise InputError(f"--beta: {str(beta)[:40]!r} is not a number or a list of numbers")
     wrong = betas[~((betas >= 0) & (betas <= MOST_RATIONAL))]
     if len(wrong):
         raise InputError(
