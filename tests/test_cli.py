@@ -2,6 +2,7 @@
 half-written.  Each command goes once through its real entry point; variants are called in this process."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -36,10 +37,16 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-def really(*arguments: str, at: Path) -> subprocess.CompletedProcess[str]:
+def really(*arguments: str, at: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """The command as a user calls it."""
     return subprocess.run(
-        [COMMAND, *arguments], cwd=at, capture_output=True, text=True, timeout=120, check=False
+        [COMMAND, *arguments],
+        cwd=at,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -332,3 +339,16 @@ def test_reproduce_exits_with_one_exactly_if_a_published_number_fails(folder, ca
         else:
             assert f"{249 if fails else 250} of 252 published numbers agree" in out
             assert ("FAILS" in out) == fails
+
+
+def test_a_terminal_with_few_letters_is_shown_what_it_can_show(folder):
+    header = "benchmark,method,model,compute_level,accuracy,tokens_per_query\n"
+    (folder / "accents.csv").write_text(header + "T,best_of_n,Modèle,1,0.5,90\n", encoding="utf-8")
+    (folder / "accents.toml").write_text(
+        'name = "accents"\n[market]\ncurves = "accents.csv"\nvalue_of_correct_usd = 0.01\n'
+        'prices = {"Modèle" = 0.3}\n',
+        encoding="utf-8",
+    )
+    done = really("solve", "accents.toml", at=folder, PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "Mod?le" in done.stdout

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from market_sim.economy.market import game_of
+from market_sim.economy.market import MOST_DECISIVE, game_of
 from market_sim.economy.regimes import REGIMES
 from market_sim.economy.solve import solve_market
 from market_sim.theory.choice import log_sum_surplus
@@ -367,3 +367,14 @@ def test_users_to_whom_answers_are_worth_more_are_those_of_a_dearer_task(scale):
         assert one.optimum["welfare"] == pytest.approx(other.optimum["welfare"], rel=1e-12)
         assert one.auction.user_value == pytest.approx(other.auction.user_value, rel=1e-12)
         assert one.auction.winner == other.auction.winner
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_at_the_largest_beta_allowed_there_still_is_an_equilibrium_and_shares_add_up(seed):
+    market = random_market(seed, value=0.02)
+    stake = max(float(market.quality().max()), float(market.price.max()))
+    (solution,) = solve_market(market, [0.999 * MOST_DECISIVE / stake], seed)
+    for profile in solution.equilibria:
+        assert profile.regret_usd <= 1e-12
+        assert sum(profile.shares.values()) + profile.outside_share == pytest.approx(1, abs=1e-8)
+    assert solution.noise_gap >= -1e-11

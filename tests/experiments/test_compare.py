@@ -244,3 +244,19 @@ def test_a_run_ends_where_the_solver_says_also_for_users_who_value_answers_less(
     assert auction["expected_welfare_usd"][-1] == pytest.approx(solution.auction.welfare, rel=1e-12)
     assert auction["price_usd"][-1] == pytest.approx(solution.auction.price, rel=1e-12)
     assert solution.paper_dynamics.welfare == pytest.approx(0.0023864, abs=5e-8)
+
+
+def test_regimes_may_come_one_by_one():
+    names = ("pay_per_compute", "first_price_auction")
+    result = compare(SCENARIO, regimes=(name for name in names), rounds=1)
+    assert tuple(run.regime for run in result.runs) == names
+
+
+def test_the_price_said_is_the_expected_one():
+    """One lucky user of AIME pays less than nothing in the auction; it is dearer all the same."""
+    market = {"benchmark": "AIME", "method": "majority_voting"}
+    result = compare({"name": "one", "rounds": 1, "market": market, "users": {"count": 1}})
+    posted, auction = result.measures
+    assert auction.expected_price_usd == pytest.approx(0.002111, abs=5e-7)
+    assert auction.expected_price_usd > posted.expected_price_usd
+    assert any(f"higher under {HERE}" in sentence for sentence in result.sentences)

@@ -230,6 +230,9 @@ def test_batch_run_gives_the_same_with_two_processes():
         ({"models": "Qwen2-7"}, "(did you mean Qwen2-7B?)"),
         ({"rng": -1}, "rng = -1 is not allowed; it must be a whole number of at least 0"),
         ({"rng": 0.5}, "rng = 0.5 is not allowed"),
+        ({"rng": "a"}, "rng = 'a' is not allowed"),
+        ({"models": 5}, "models = 5 is not allowed; it must be a list of names"),
+        ({"beta": 1e11}, "beta times the largest value"),
     ],
 )
 def test_a_bad_keyword_is_refused_with_one_sentence(keyword, sentence):
