@@ -26,7 +26,7 @@ def played_from_new(regime: str, rule: str) -> tuple[Callable, Callable]:
             market=market,
             users=alike_users(USERS, BETA),
             regime=REGIMES[regime],
-            rules=(RULES[rule],) * market.n_providers,
+            rules=(RULES[rule](),) * market.n_providers,
             seed=SEED,
         )
         return (parts,), {}

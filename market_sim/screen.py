@@ -210,7 +210,10 @@ def _ratio(value: float | None) -> str:
 
 
 def show_list(rows: list[dict[str, Any]]) -> None:
-    """A table of plain dictionaries with the same keys."""
+    """Plain dictionaries with the same keys: a table, or a block for each where they are long."""
+    if rows and len(rows[0]) > WIDEST:
+        _show_blocks(rows)
+        return
     table = _table(*rows[0]) if rows else _table("none")
     for column, value in zip(table.columns, rows[0].values() if rows else (), strict=False):
         column.justify = "left" if isinstance(value, str) else "right"
@@ -218,6 +221,23 @@ def show_list(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         _add_row(table, *("" if value is None else str(value) for value in row.values()))
     _console().print(table)
+
+
+WIDEST = 4
+"""Columns of text that fit next to each other."""
+
+
+def _show_blocks(rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    for row in rows:
+        (_, title), *rest = row.items()
+        block = Table.grid(padding=(0, 2))
+        for key, value in rest:
+            if value:
+                block.add_row("", f"[dim]{escape(key)}[/dim]", escape(str(value)))
+        _console().print(f"[bold]{escape(title)}[/bold]")
+        _console().print(block)
 
 
 def _console() -> Console:

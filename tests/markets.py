@@ -121,6 +121,8 @@ def every_regime() -> dict[str, Regime]:
     for kind, regime in REGIMES.items():
         if not regime.bids:
             found[kind] = regime
+            if kind == "flat_price":  # a small grid, for brute force
+                found[kind] = regime_with(kind, margins=(2e-5, 1e-4, 5e-4, 2.5e-3))
             continue
         for ties in ("lowest", "random"):
             for payment in ("realised", "expected", "reported"):

@@ -275,7 +275,23 @@ def _chance_of_winning(
     return rivals, ((score > before) & (score >= after) & (score >= market.outside_value)) * 1.0
 
 
-def auction_best_welfare(market: Market, task: int, users: UserPopulation) -> tuple[float, str]:
+def auction_stakes(regime: Regime, market: Market, task: int, users: UserPopulation) -> Array:
+    """The largest surplus; that of a sale by the token where there is none."""
+    alpha = market.value_of_correct[task] * users.mean_scale
+    offered, cost = market.offered[task], market.cost[task]
+    surplus = np.where(offered, alpha * market.worth[task] - cost, -np.inf).max(axis=1)
+    margin = np.where(offered, market.price[task] - cost, 0.0).max(axis=1)
+    return np.where(surplus > 0, surplus, margin)
+
+
+def truth(regime: Regime, market: Market, task: int, users: UserPopulation) -> Array:
+    """The truthful bid, for every provider, (N,)."""
+    return np.full(market.n_providers, regime.actions(regime, market, task).truthful)
+
+
+def auction_best_welfare(
+    regime: Regime, market: Market, task: int, users: UserPopulation
+) -> tuple[float, str]:
     """The mean over users of max(W_(1), V_0)."""
     return first_best_welfare(market, task, users), "exact"
 

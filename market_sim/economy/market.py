@@ -7,7 +7,7 @@ times the user's own scale (NOTATION.md; docs/theory.md 1).
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 
@@ -72,6 +72,11 @@ class UserPopulation:
     @cached_property
     def n_people(self) -> int:
         return int(self.size.sum())
+
+    @cached_property
+    def mean_scale(self) -> float:
+        """Mean value_scale of the people."""
+        return float((self.value_scale * self.size).sum() / self.n_people)
 
     @cached_property
     def individuals(self) -> bool:
@@ -156,14 +161,8 @@ class Market:
         return self.value_of_correct[task] * self.worth[task]
 
 
-@lru_cache(maxsize=64)
-def game_of(market: Market, task: int, beta: float, value_scale: float = 1.0) -> Game:
-    """The pay-per-compute game that users of one type face with one task."""
-    return games_of(market, task, np.asarray(beta, dtype=float), value_scale)
-
-
 def games_of(market: Market, task: int, betas: Array, value_scale: Array | float = 1.0) -> Game:
-    """The same for arrays of rationalities (and scales) of shape (...): a batch of games."""
+    """The pay-per-compute games of users of one type, for rationalities (and scales) of shape (...)."""
     price = market.price[task]
     scale = np.asarray(value_scale, dtype=float)[..., None, None]
     return make_game(

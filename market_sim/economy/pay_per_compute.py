@@ -1,17 +1,63 @@
-"""Pay-per-compute: each provider posts a compute level and bills its tokens; users choose by the logit."""
+"""Posted prices: providers post a compute level and a price, users choose by the logit.
 
+Under pay-per-compute the price is that of the tokens; with flat prices (economy/flat_price.py) it is posted
+along with the level.  Everything here is said of actions, whatever an action consists of.
+"""
+
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from market_sim.economy.ledger import Lots, Outcomes
-from market_sim.economy.market import Market, UserPopulation, game_of, games_of, user_types
+from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
 from market_sim.theory.arrays import Array, at_levels, log_sum, log_sum_of_others
 from market_sim.theory.choice import OUTSIDE
-from market_sim.theory.game import log_profits
+from market_sim.theory.game import Game, log_profits, make_game
 from market_sim.theory.welfare import social_optimum
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Posted:
+    """What each action of each provider offers, (N, A) each: level (A,), then USD per query."""
+
+    level: Array
+    allowed: Array
+    quality: Array
+    price: Array
+    cost: Array
+
+
+@lru_cache(maxsize=64)
+def posted(regime: Regime, market: Market, task: int) -> Posted:
+    """The offers of all actions, quality being that to a user of value_scale 1."""
+    grid = regime.actions(regime, market, task)
+    cost = market.cost[task][:, grid.level]
+    return Posted(
+        level=grid.level,
+        allowed=grid.allowed,
+        quality=market.quality(task)[:, grid.level],
+        price=market.price[task][:, grid.level] if grid.margin is None else cost + grid.margin,
+        cost=cost,
+    )
+
+
+@lru_cache(maxsize=64)
+def posted_game(regime: Regime, market: Market, task: int, beta: float, value_scale: float) -> Game:
+    """The game of actions that users of one type face."""
+    return _games(posted(regime, market, task), market, np.asarray(beta), np.asarray(value_scale))
+
+
+def _games(offers: Posted, market: Market, beta: Array, value_scale: Array) -> Game:
+    return make_game(
+        value_scale[..., None, None] * offers.quality - offers.price,
+        offers.price - offers.cost,
+        beta,
+        market.outside_value,
+        offers.allowed,
+    )
 
 
 @lru_cache(maxsize=64)
@@ -30,9 +76,13 @@ def level_actions(regime: Regime, market: Market, task: int) -> Actions:
     )
 
 
-def level_offer(regime: Regime, market: Market, task: int, actions: Array, value_scale: float) -> Offer:
-    """The same level for everybody."""
-    return Offer(level=actions, bid_usd=np.full(len(actions), np.nan))
+def posted_offer(regime: Regime, market: Market, task: int, actions: Array, value_scale: float) -> Offer:
+    """The same for everybody."""
+    grid = regime.actions(regime, market, task)
+    price = at_levels(posted(regime, market, task).price, actions)
+    return Offer(
+        level=grid.level[actions], bid_usd=np.full(len(actions), np.nan) if grid.margin is None else price
+    )
 
 
 def logit_match(
@@ -44,9 +94,10 @@ def logit_match(
     shocks: Shocks | None,
 ) -> Match:
     """Users pick by the logit over true value."""
-    levels = actions
-    price = at_levels(market.price[task], levels)
-    quality = at_levels(market.quality(task), levels)
+    offers = posted(regime, market, task)
+    levels = offers.level[actions]
+    price = at_levels(offers.price, actions)
+    quality = at_levels(offers.quality, actions)
     providers = np.arange(market.n_providers)
     people = users.n_people
     uniforms = shocks.choice.random(people) if shocks is not None and users.individuals else None
@@ -107,9 +158,15 @@ def logit_match(
 def posted_settle(
     regime: Regime, market: Market, task: int, actions: Array, lots: Lots, outcomes: Outcomes
 ) -> Settlement:
-    """Every request pays for its tokens."""
-    price = market.price[task][lots.provider, lots.level]
+    """Every request pays the posted price."""
+    price = at_levels(posted(regime, market, task).price, actions)[lots.provider]
     return Settlement(payment=price * lots.count, bid=price)
+
+
+def posted_stakes(regime: Regime, market: Market, task: int, users: UserPopulation) -> Array:
+    """The largest margin."""
+    offers = posted(regime, market, task)
+    return np.where(offers.allowed, offers.price - offers.cost, 0.0).max(axis=1)
 
 
 def logit_counterfactual(
@@ -122,21 +179,25 @@ def logit_counterfactual(
 ) -> Payoffs:
     """U_ik = m_ik sum_u w_u s_iku, in logs: profits that underflow can still be compared."""
     if users.alike:
-        game = game_of(market, task, float(users.beta[0]), float(users.value_scale[0]))
+        game = posted_game(regime, market, task, float(users.beta[0]), float(users.value_scale[0]))
         logs = log_profits(game, actions)[providers]
     else:
-        logs = _log_profits_of_types(market, task, actions, users, providers)
+        logs = _log_profits_of_types(posted(regime, market, task), market, actions, users, providers)
     scale = logs.max(axis=-1)
-    relative = np.exp(logs - scale[:, None])
-    return Payoffs(relative=np.where(market.offered[task][providers], relative, -np.inf), log_scale=scale)
+    allowed = posted(regime, market, task).allowed[providers]
+    return Payoffs(
+        relative=np.where(allowed, np.exp(logs - scale[:, None]), -np.inf),
+        log_scale=scale,
+        logs=np.where(allowed, logs, -np.inf),
+    )
 
 
 def _log_profits_of_types(
-    market: Market, task: int, actions: Array, users: UserPopulation, providers: Array
+    offers: Posted, market: Market, actions: Array, users: UserPopulation, providers: Array
 ) -> Array:
-    """ln U of each own level when users differ (docs/theory.md 2.10), (P, K); -inf if not offered."""
-    quality, price, offered = market.quality(task), market.price[task], market.offered[task]
-    margin = np.log(np.where(offered, price - market.cost[task], 1.0))
+    """ln U of each own action when users differ (docs/theory.md 2.10), (P, A); -inf if not allowed."""
+    quality, price, allowed = offers.quality, offers.price, offers.allowed
+    margin = np.log(np.where(allowed, price - offers.cost, 1.0))
     log_weight = np.log(users.size / users.n_people)
     parts = []
     for block in choice.blocks(len(users.beta)):
@@ -151,17 +212,18 @@ def _log_profits_of_types(
         log_share = -np.logaddexp(0.0, rivals[:, None, :] - own)
         parts.append(log_sum(log_share + log_weight[block]))
     share = log_sum(np.stack(parts), axis=0)
-    return np.where(offered[providers], margin[providers] + share, -np.inf)
+    return np.where(allowed[providers], margin[providers] + share, -np.inf)
 
 
-def logit_best_welfare(market: Market, task: int, users: UserPopulation) -> tuple[float, str]:
+def logit_best_welfare(regime: Regime, market: Market, task: int, users: UserPopulation) -> tuple[float, str]:
     """The exact optimum where users are alike; else the sum of the types' own optima, a bound."""
     if users.alike:
-        game = game_of(market, task, float(users.beta[0]), float(users.value_scale[0]))
+        game = posted_game(regime, market, task, float(users.beta[0]), float(users.value_scale[0]))
         return float(social_optimum(game).welfare), "exact"
+    offers = posted(regime, market, task)
     scale, beta, size = user_types(users)
     total = 0.0
     for block in choice.blocks(len(size)):
-        optimum = social_optimum(games_of(market, task, beta[block], scale[block]))
+        optimum = social_optimum(_games(offers, market, beta[block], scale[block]))
         total += float(optimum.welfare @ size[block])
     return total / users.n_people, "bound"

@@ -18,18 +18,20 @@ from market_sim.theory.arrays import Array
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """The options of an auction.
+    """The options of a regime.
 
-    payment            the quality the winner is paid on: as realised, as expected, or as reported
+    payment            auctions: the quality the winner is paid on: as realised, as expected, or as reported
     audit_probability  of a request paid on reported quality
     clawback           multiple of the overstatement that an audit takes back
     ties               "lowest" index, or "random" among equals
+    margins            flat prices: what may be asked above cost, USD per query, rising
     """
 
     payment: Literal["realised", "expected", "reported"] = "realised"
     audit_probability: float = 0.0
     clawback: float = 1.0
     ties: Literal["lowest", "random"] = "lowest"
+    margins: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ class Actions:
     steps     (A, 3)  place in the order of levels, shares and reports ("efficient" follows the levels)
     allowed   (N, A)  bool
     truthful  ()      the action that tells the truth; None under posted prices
+    margin    (A,)    USD asked above cost per query; None where the price is that of the tokens
     """
 
     level: Array
@@ -50,6 +53,7 @@ class Actions:
     steps: Array
     allowed: Array
     truthful: int | None
+    margin: Array | None = None
 
     def lowest(self) -> Array:
         """Everybody's lowest compute level (with truthful bids), (N,)."""
@@ -98,7 +102,7 @@ class Offer:
     """What each provider stands ready to do for one kind of user, (N,) each.
 
     level    index of the compute level
-    bid_usd  price bid per query in an auction; NaN under posted prices
+    bid_usd  price asked per query where it is not that of the tokens, else NaN
     """
 
     level: Array
@@ -123,10 +127,12 @@ class Payoffs:
 
     relative   (P, A)  divided by the largest of the provider's own in size; -inf where not allowed
     log_scale  (P,)    ln of that largest, USD: profits themselves may be too small to be told apart
+    logs       (P, A)  ln of the profits, USD, where all are above zero, -inf where not allowed; else None
     """
 
     relative: Array
     log_scale: Array
+    logs: Array | None = None
 
     def usd(self) -> Array:
         """The profits, USD per request, (P, A); -inf where not allowed."""
@@ -144,10 +150,14 @@ class Regime:
     match           who serves whose request: probabilities first, then draws from them
     settle          what is asked and what is paid for each lot of requests
     counterfactual  what each own action would earn in expectation against the others' standing ones
+    stakes          the most each provider could earn on a request of a user of mean value, USD, (N,): the
+                    unit of what learning rules are told
     best_welfare    the most welfare the same allocation rule can reach, and whether that is "exact" or a
                     "bound": the yardstick of inefficiency (docs/theory.md 2.8)
     bids            whether actions carry bids
-    terms           the options of an auction
+    terms           its options
+    prepare         completes the terms for a market and its users; called once, before a run
+    plan            the action the regime asks of each provider, (N,); None where it asks for nothing
     """
 
     name: str
@@ -158,6 +168,9 @@ class Regime:
     offer: Callable[["Regime", Market, int, Array, float], Offer]
     settle: Callable[["Regime", Market, int, Array, Lots, Outcomes], Settlement]
     counterfactual: Callable[["Regime", Market, int, Array, UserPopulation, Array], Payoffs]
-    best_welfare: Callable[[Market, int, UserPopulation], tuple[float, str]]
+    stakes: Callable[["Regime", Market, int, UserPopulation], Array]
+    best_welfare: Callable[["Regime", Market, int, UserPopulation], tuple[float, str]]
     bids: bool
     terms: Terms = field(default_factory=Terms)
+    prepare: Callable[["Regime", Market, UserPopulation], "Regime"] = lambda regime, market, users: regime
+    plan: Callable[["Regime", Market, int, UserPopulation], Array] | None = None

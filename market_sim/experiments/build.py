@@ -22,8 +22,10 @@ from market_sim.economy.quality import QualityCurve, bundled_curves, read_curves
 from market_sim.economy.regime import Regime, Terms
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.scenario import Learning, Scenario
-from market_sim.theory.learning import RULES, Rule
+from market_sim.experiments.plugins import code_of, rule_from
+from market_sim.experiments.scenario import Learning, RuleChoice, Scenario
+from market_sim.theory.learning import RULES
+from market_sim.theory.rule import PLANNED, Rule
 
 
 def curves_of(scenario: Scenario) -> list[QualityCurve]:
@@ -79,8 +81,8 @@ def users_of(scenario: Scenario) -> UserPopulation:
     )
 
 
-def regime_of(scenario: Scenario) -> Regime:
-    """The regime of a scenario, with its terms."""
+def regime_of(scenario: Scenario, market: Market, users: UserPopulation) -> Regime:
+    """The regime of a scenario, with its terms for that market."""
     section = scenario.regime
     terms = Terms(
         payment=section.payment,
@@ -88,31 +90,54 @@ def regime_of(scenario: Scenario) -> Regime:
         clawback=section.clawback,
         ties=section.ties,
     )
-    return replace(REGIMES[section.kind], terms=terms)
+    regime = replace(REGIMES[section.kind], terms=terms)
+    try:
+        return regime.prepare(regime, market, users)
+    except InputError as error:
+        raise InputError(f"{scenario.where}: {error}") from None
 
 
 def rules_of(scenario: Scenario, market: Market, regime: Regime) -> tuple[Rule, ...]:
-    """One rule per provider, those of auctions where the regime has bids."""
+    """One rule per provider, those of auctions where the regime has bids; the planner has its own."""
     for key in ("learning", "auction_learning"):
-        for model in getattr(scenario.providers, key).by_model:
+        for model, choice in getattr(scenario.providers, key).by_model.items():
+            where = f"{scenario.where}: providers.{key}"
             if model not in market.providers:
-                where = f"{scenario.where}: providers.{key} names a model"
-                raise not_one_of(where, model, market.providers)
+                raise not_one_of(f"{where} names a model", model, market.providers)
+            _made(choice, f"{where}.{model}")
+    if regime.name in PLANNED:
+        return (RULES["planned"](),) * market.n_providers
     key = "auction_learning" if regime.bids else "learning"
     learning: Learning = getattr(scenario.providers, key)
     where = f"{scenario.where}: providers.{key}"
+    others = None if learning.others is None else _made(learning.others, where)
     rules = []
     for provider in market.providers:
-        name = learning.by_model.get(provider, learning.rule)
-        if name is None:
+        rule = others
+        if provider in learning.by_model:
+            rule = _made(learning.by_model[provider], f"{where}.{provider}")
+        if rule is None:
             raise InputError(f"{where} has no rule for {provider}: name it, or give rule for all others")
-        if regime.name not in RULES[name].regimes:
-            allowed = [rule.name for rule in RULES.values() if regime.name in rule.regimes]
+        if regime.name not in rule.regimes:
+            allowed = [family.name for family in RULES.values() if regime.name in family.regimes]
             raise InputError(
-                f"{where}: rule {name} makes no sense under {regime.name}; allowed are {', '.join(allowed)}"
+                f"{where}: rule {rule.name} makes no sense under {regime.name}; "
+                f"allowed are {', '.join(allowed)}"
             )
-        rules.append(RULES[name])
+        rules.append(rule)
+    n_actions = len(regime.actions(regime, market, 0).level)
+    for rule in set(rules):
+        try:
+            rule.functions.start(1, n_actions, market.n_providers)
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
     return tuple(rules)
+
+
+def _made(choice: RuleChoice, where: str) -> Rule:
+    """The rule of a choice, from the registry or from a module of the user's own."""
+    family = RULES.get(choice.rule) or rule_from(choice.rule, f"{where}.rule")
+    return family(where=where, **choice.parameters)
 
 
 def start_levels_of(scenario: Scenario, market: Market) -> np.ndarray | None:
@@ -153,17 +178,35 @@ def resolved(scenario: Scenario, market: Market) -> dict[str, Any]:
         data["market"]["curves"] = str((scenario.folder / scenario.market.curves).resolve())
     if scenario.users.segments is not None:
         del data["users"]["count"], data["users"]["beta"]
+    for key in ("learning", "auction_learning"):
+        learning: Learning = getattr(scenario.providers, key)
+        table = data["providers"][key]
+        if learning.others is not None:
+            table |= _made(learning.others, scenario.where).values
+        for model, choice in learning.by_model.items():
+            table[model] |= _made(choice, scenario.where).values
     return data
 
 
 def fingerprint(scenario: Scenario, market: Market) -> str:
-    """Twelve hexadecimal digits that change with anything that changes a run, the curves' numbers too."""
+    """Twelve hexadecimal digits that change with anything that changes a run: curves and plug-ins too."""
     data = resolved(scenario, market)
     data["market"].pop("curves", None)
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode())
+    for name in sorted(_plug_ins(scenario)):
+        digest.update(code_of(name))
     for name in ("compute_level", "offered", "accuracy", "tokens", "price", "cost"):
         digest.update(np.ascontiguousarray(getattr(market, name)).tobytes())
     return digest.hexdigest()[:12]
+
+
+def _plug_ins(scenario: Scenario) -> set[str]:
+    """The rules from outside that a scenario names."""
+    names = set()
+    for learning in (scenario.providers.learning, scenario.providers.auction_learning):
+        choices = [*learning.by_model.values(), *([] if learning.others is None else [learning.others])]
+        names |= {choice.rule for choice in choices if choice.rule not in RULES}
+    return names
 
 
 def to_toml(data: Mapping[str, Any]) -> str:

@@ -9,6 +9,7 @@ from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
 from market_sim.experiments.scenario import load_scenario
 from market_sim.theory.learning import RULES
+from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED
 
 Rows = list[dict[str, Any]]
 
@@ -18,12 +19,23 @@ def rules() -> Rows:
         {
             "rule": rule.name,
             "what it does": rule.summary,
+            "parameters": "; ".join(
+                f"{name} = {p.default} ({p.meaning}: {p.allowed})" for name, p in rule.parameters.items()
+            ),
             "sees": rule.information,
-            "under": ", ".join(sorted(rule.regimes)),
+            "under": _in_words(rule.regimes),
             "source": rule.source,
         }
         for rule in RULES.values()
     ]
+
+
+def _in_words(regimes: frozenset[str]) -> str:
+    """Names of regimes, those of a whole group by the group's."""
+    words = []
+    for group, name in ((POSTED, "posted prices"), (AUCTIONS, "auctions"), (PLANNED, "planner")):
+        words += [name] if group <= regimes else sorted(group & regimes)
+    return ", ".join(words)
 
 
 def regimes() -> Rows:

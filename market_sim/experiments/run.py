@@ -111,9 +111,9 @@ def parts_of(scenario: Scenario, market: Market | None = None) -> Parts:
             f"{scenario.where}: output.requests keeps a row per request, and {what} has none of its own"
         )
     market = market_of(scenario) if market is None else market
-    regime = regime_of(scenario)
     population = users_of(scenario)
     check_decisive(market, population.beta, population.value_scale, scenario.where)
+    regime = regime_of(scenario, market, population)
     return Parts(
         market=market,
         users=population,
@@ -186,7 +186,7 @@ def run(
             "versions": store.versions(),
             "git_commit": store.git_commit(),
             "started": started.isoformat(timespec="seconds"),
-            "optimum_kind": parts.regime.best_welfare(market, TASK, parts.users)[1],
+            "optimum_kind": parts.regime.best_welfare(parts.regime, market, TASK, parts.users)[1],
             "wall_time_s": round(time.perf_counter() - clock, 3),
             "rows": {table: len(columns["round"]) for table, columns in tables.items()},
             "complete": True,

@@ -36,12 +36,12 @@ from market_sim.errors import InputError, nearest
 from market_sim.theory.learning import RULES
 
 
-def _known(registry: Iterable[str]) -> BeforeValidator:
-    """A field whose value must be a name in a registry."""
+def _known(registry: Iterable[str], or_like: str = "$^") -> BeforeValidator:
+    """A field whose value must be a name in a registry, or match another pattern."""
     names = list(registry)
 
     def check(value: Any) -> Any:
-        if isinstance(value, str) and value not in names:
+        if isinstance(value, str) and value not in names and not re.match(or_like, value):
             raise ValueError(f"is not one of {', '.join(names)}{nearest(value, names)}")
         return value
 
@@ -61,7 +61,7 @@ Level = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-RuleName = Annotated[str, _known(RULES)]
+RuleName = Annotated[str, _known(RULES, or_like=r"[\w.]+:\w+$")]
 RegimeName = Annotated[str, _known(REGIMES)]
 CurveName = Annotated[str, _known(QUALITY_CURVES)]
 
@@ -130,40 +130,56 @@ class UsersSection(_Section):
         return self
 
 
-class Learning(_Section):
-    """One rule for all providers, or one by model with `rule` for the rest."""
+class RuleChoice(_Section):
+    """A learning rule and its parameters; their ranges are checked where the rule is made."""
 
-    rule: RuleName | None = None
-    by_model: dict[str, RuleName] = {}
+    rule: RuleName
+    parameters: dict[str, float | str] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _from_table(cls, data: Any) -> Any:
-        """{rule = "x", "Some-Model" = {rule = "y"}}: keys that are not `rule` are models."""
+        """{rule = "x", rate = 2}: every other key is a parameter."""
         if not isinstance(data, dict):
             return data
-        by_model = {}
-        for model, choice in data.items():
-            if model == "rule":
-                continue
-            if not isinstance(choice, dict) or set(choice) != {"rule"}:
-                raise ValueError(
-                    f'entry {model!r} must be a table with the key rule, like {{rule = "fixed"}}'
-                )
-            by_model[model] = choice["rule"]
-        return {"rule": data.get("rule"), "by_model": by_model}
+        rest = {key: value for key, value in data.items() if key != "rule"}
+        return {key: data[key] for key in data if key == "rule"} | {"parameters": rest}
 
     @model_serializer
     def _to_table(self) -> dict[str, Any]:
-        rule = {} if self.rule is None else {"rule": self.rule}
-        return rule | {model: {"rule": name} for model, name in self.by_model.items()}
+        return {"rule": self.rule} | self.parameters
+
+
+class Learning(_Section):
+    """One rule for all providers, or one by model with `rule` for the rest."""
+
+    others: RuleChoice | None = None
+    by_model: dict[str, RuleChoice] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_table(cls, data: Any) -> Any:
+        """{rule = "x", rate = 2, "Some-Model" = {rule = "y"}}: keys that hold tables are models."""
+        if not isinstance(data, dict):
+            return data
+        by_model = {key: value for key, value in data.items() if isinstance(value, dict)}
+        others = {key: value for key, value in data.items() if key not in by_model}
+        if others and "rule" not in others:
+            got = ", ".join(map(repr, others))
+            raise ValueError(f'{got} without rule: name the rule, as in {{rule = "hedge"}}')
+        return {"others": others or None, "by_model": by_model}
+
+    @model_serializer
+    def _to_table(self) -> dict[str, Any]:
+        everybody = {} if self.others is None else self.others._to_table()
+        return everybody | {model: choice._to_table() for model, choice in self.by_model.items()}
 
 
 class ProvidersSection(_Section):
     """How providers act."""
 
-    learning: Learning = Learning(rule="better_reply")
-    auction_learning: Learning = Learning(rule="truthful")
+    learning: Learning = Learning.model_validate({"rule": "better_reply"})
+    auction_learning: Learning = Learning.model_validate({"rule": "truthful"})
     activation: Literal["default", "one_at_a_time", "simultaneous"] = "default"
     start: Literal["lowest", "highest"] | dict[str, Level] = "lowest"
 
@@ -331,9 +347,10 @@ _WORDS = {
 
 
 def _is_key(part: str | int, data: Any) -> bool:
-    """Whether a part of pydantic's location is a key of the file, not the name of a branch of a union."""
+    """Whether a part of pydantic's location is a key of the file, not a branch or a field of ours."""
     return isinstance(part, int) or not (
-        part in ("str", "float", "int") or part.startswith(("tuple[", "dict[", "literal[", "constrained"))
+        part in ("str", "float", "int", "others", "by_model", "parameters")
+        or part.startswith(("tuple[", "dict[", "literal[", "constrained", "function-"))
     )
 
 

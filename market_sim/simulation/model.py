@@ -112,12 +112,14 @@ class MarketModel(mesa.Model):
         )
         seed = rng if isinstance(rng, int) else self.rng.integers(2**63)
         check_decisive(market, np.array([beta]), 1.0, "MarketModel")
+        population = (continuum if demand == "expected" else alike_users)(users, beta)
+        family, prepared = RULES[rule], REGIMES[regime]
         self._begin(
             Parts(
                 market=market,
-                users=(continuum if demand == "expected" else alike_users)(users, beta),
-                regime=REGIMES[regime],
-                rules=(RULES[rule],) * market.n_providers,
+                users=population,
+                regime=prepared.prepare(prepared, market, population),
+                rules=(family(),) * market.n_providers,
                 activation=activation,
                 demand=demand,
                 seed=int(seed),

@@ -9,7 +9,7 @@ can be kept, compared and played on.
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,8 +28,8 @@ from market_sim.economy.regime import Match, Regime, Settlement, Shocks
 from market_sim.errors import InputError
 from market_sim.theory.arrays import Array
 from market_sim.theory.choice import OUTSIDE
-from market_sim.theory.learning import Feedback, Memory, Rule, View
-from market_sim.theory.streams import Role, activation_order, stream
+from market_sim.theory.rule import Feedback, Memory, Payoffs, Rule, View, take
+from market_sim.theory.streams import Role, activation_order, stream, uniforms
 from market_sim.theory.welfare import hhi, inefficiency
 
 Activation = Literal["default", "one_at_a_time", "simultaneous"]
@@ -83,7 +83,7 @@ class State:
 
     round          rounds played
     actions        (N,) standing action of each provider
-    memories       N, each rule's own memory
+    memories       one per group of providers that share a rule, in the order of `groups`
     last_provider  (U,) int16: whom each individual last bought from, OUTSIDE for nobody yet; None for
                    segments
     """
@@ -163,15 +163,18 @@ def begin(parts: Parts) -> tuple[State, Record]:
     n_actions = len(actions.level)
     if parts.start_levels is not None:
         standing = actions.at_level(parts.start_levels)
-    elif actions.truthful is not None:
-        standing = np.full(parts.market.n_providers, actions.truthful)
+    elif parts.regime.plan is not None:
+        standing = parts.regime.plan(parts.regime, parts.market, TASK, parts.users)
     else:
         standing = actions.lowest()
     individuals = parts.users.individuals and parts.demand == "sampled"
     state = State(
         round=0,
         actions=standing,
-        memories=tuple(rule.start(n_actions) for rule in parts.rules),
+        memories=tuple(
+            rule.functions.start(len(members), n_actions, parts.market.n_providers)
+            for rule, members in groups(parts.rules)
+        ),
         last_provider=np.full(len(parts.users.beta), OUTSIDE, np.int16) if individuals else None,
     )
     _, _, record = _trade(parts, state, None)
@@ -181,7 +184,8 @@ def begin(parts: Parts) -> tuple[State, Record]:
 def play_round(parts: Parts, state: State) -> tuple[State, Record]:
     """Round state.round + 1."""
     now = state.round + 1
-    actions = _revise(parts, state, now)
+    movers = _movers(parts, now)
+    actions = _revise(parts, state, movers, now)
     shocks = None
     if parts.demand == "sampled":
         shocks = Shocks(
@@ -191,55 +195,81 @@ def play_round(parts: Parts, state: State) -> tuple[State, Record]:
         )
     moved = State(round=now, actions=actions, memories=state.memories, last_provider=state.last_provider)
     match, ledger, record = _trade(parts, moved, shocks)
-    profit = (ledger.revenue_usd - ledger.cost_usd) / parts.users.n_people
-    largest_margin = np.where(
-        parts.market.offered[TASK], parts.market.price[TASK] - parts.market.cost[TASK], 0.0
-    ).max(axis=-1)
-    memories = tuple(
-        rule.update(memory, Feedback(action=int(action), profit=float(earned)))
-        for rule, memory, action, earned in zip(
-            parts.rules, state.memories, actions, profit / largest_margin, strict=True
-        )
-    )
+    memories = _learn(parts, moved, movers, ledger)
     last = state.last_provider
     if last is not None and match.choice is not None:
         last = np.where(match.choice == OUTSIDE, last, match.choice)
     return State(round=now, actions=actions, memories=memories, last_provider=last), record
 
 
-def _revise(parts: Parts, state: State, now: int) -> Array:
-    """The actions after this round's providers have revised theirs, (N,)."""
+@lru_cache(maxsize=64)
+def groups(rules: tuple[Rule, ...]) -> tuple[tuple[Rule, Array], ...]:
+    """The different rules, each with the providers that play it."""
+    found = dict.fromkeys(rules)
+    return tuple((rule, np.array([i for i, r in enumerate(rules) if r is rule])) for rule in found)
+
+
+def _movers(parts: Parts, now: int) -> Array:
+    """Whose turn it is to revise, (N,) bool."""
     n = parts.market.n_providers
     cycle, turn = divmod(now - 1, n)
-    in_turn = int(activation_order(parts.seed, n, cycle)[turn])
+    in_turn = np.arange(n) == activation_order(parts.seed, n, cycle)[turn]
+    if parts.activation == "default":
+        return in_turn | np.array([rule.information != "reply" for rule in parts.rules])
+    return in_turn | (parts.activation == "simultaneous")
 
-    def revises(i: int) -> bool:
-        takes_turns = parts.activation == "one_at_a_time" or (
-            parts.activation == "default" and parts.rules[i].information == "reply"
-        )
-        return not takes_turns or i == in_turn
 
-    who = [i for i in range(n) if revises(i)]
-    repliers = np.array([i for i in who if parts.rules[i].information == "reply"], dtype=np.int64)
-    seen = {}
-    if len(repliers):
-        payoffs = parts.regime.counterfactual(
-            parts.regime, parts.market, TASK, state.actions, parts.users, repliers
-        )
-        seen = dict(zip(repliers.tolist(), payoffs.relative, strict=True))
-    grid = parts.regime.actions(parts.regime, parts.market, TASK)
+def _revise(parts: Parts, state: State, movers: Array, now: int) -> Array:
+    """The actions after this round's movers have revised theirs, (N,)."""
+    regime, market, users = parts.regime, parts.market, parts.users
+    grid = regime.actions(regime, market, TASK)
+    recommended = None if regime.plan is None else regime.plan(regime, market, TASK, users)
     actions = state.actions.copy()
-    for i in who:
+    for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
+        rows = np.flatnonzero(movers[members])
+        moving = members[rows]
+        if not len(moving):
+            continue
+        payoffs = None
+        if rule.information == "reply":
+            seen = regime.counterfactual(regime, market, TASK, state.actions, users, moving)
+            payoffs = Payoffs(seen.relative, seen.logs)
         view = View(
-            current=int(state.actions[i]),
-            allowed=grid.allowed[i],
+            current=state.actions[moving],
+            allowed=grid.allowed[moving],
             steps=grid.steps,
-            truthful=grid.truthful,
-            payoffs=seen.get(i),
+            recommended=None if recommended is None else recommended[moving],
+            payoffs=payoffs,
         )
-        rng = stream(parts.seed, Role.LEARNING, parts.market.providers[i], now)
-        actions[i] = parts.rules[i].act(state.memories[i], view, rng)
+        count = len(grid.level) if rule.functions.draws is None else rule.functions.draws
+        drawn = [uniforms(parts.seed, Role.LEARNING, market.providers[i], now, count) for i in moving]
+        actions[moving] = rule.functions.act(take(memory, rows), view, np.stack(drawn))
     return actions
+
+
+def _learn(parts: Parts, state: State, movers: Array, ledger: Ledger) -> tuple[Memory, ...]:
+    """The memories after each rule has been told what it may know of the round."""
+    regime, market, users = parts.regime, parts.market, parts.users
+    allowed = regime.actions(regime, market, TASK).allowed
+    stakes = _stakes(regime, market, users)
+    profit = (ledger.revenue_usd - ledger.cost_usd) / users.n_people
+    memories = []
+    for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
+        told: dict[str, Any] = {}
+        if rule.information == "full":
+            seen = regime.counterfactual(regime, market, TASK, state.actions, users, members)
+            told["payoffs"] = Payoffs(seen.usd() / stakes[members, None], seen.logs)
+        if rule.information in ("own", "rivals"):
+            told["profit"] = profit[members] / stakes[members]
+        if rule.information == "rivals":
+            everybody = (len(members), market.n_providers)
+            told["actions"] = np.broadcast_to(state.actions, everybody)
+            told["profits"] = np.broadcast_to(profit, everybody)
+        feedback = Feedback(
+            action=state.actions[members], moved=movers[members], allowed=allowed[members], **told
+        )
+        memories.append(rule.functions.update(memory, feedback))
+    return tuple(memories)
 
 
 def _trade(parts: Parts, state: State, shocks: Shocks | None) -> tuple[Match, Ledger, Record]:
@@ -332,8 +362,7 @@ def _surplus(market: Market, ledger: Ledger, unserved: float, people: int) -> tu
 
 def _provider_rows(parts: Parts, state: State, ledger: Ledger) -> ProviderRows:
     market, users = parts.market, parts.users
-    mean_scale = float((users.value_scale * users.size).sum() / users.n_people)
-    offer = parts.regime.offer(parts.regime, market, TASK, state.actions, mean_scale)
+    offer = parts.regime.offer(parts.regime, market, TASK, state.actions, users.mean_scale)
     label = market.compute_level[TASK][np.arange(market.n_providers), offer.level]
     served = ledger.requests > 0
     bid = offer.bid_usd
@@ -365,4 +394,10 @@ def _nashconv(regime: Regime, market: Market, users: UserPopulation, actions: tu
 @lru_cache(maxsize=16)
 def _yardsticks(regime: Regime, market: Market, users: UserPopulation) -> tuple[float, float]:
     """Best welfare of the same allocation, and the first best; made once per set of frozen inputs."""
-    return regime.best_welfare(market, TASK, users)[0], first_best_welfare(market, TASK, users)
+    return regime.best_welfare(regime, market, TASK, users)[0], first_best_welfare(market, TASK, users)
+
+
+@lru_cache(maxsize=16)
+def _stakes(regime: Regime, market: Market, users: UserPopulation) -> Array:
+    """The unit of what rules are told, (N,)."""
+    return regime.stakes(regime, market, TASK, users)

@@ -1,171 +1,197 @@
-"""Learning rules: how a provider picks its next action.
+"""The registry of learning rules.  A new one is a few pure functions (theory/rule.py) and one entry here."""
 
-A rule is three pure functions round a memory of its own making,
+from market_sim.theory.bandits import epsilon_greedy, exp3, imitation, q_learning, thompson, ucb1
+from market_sim.theory.full_information import fictitious_play, hedge, regret_matching
+from market_sim.theory.replies import best_reply, better_reply, fixed, logit_reply, recommended
+from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED, Choice, Parameter, RuleFamily
 
-    start(n_actions) -> memory
-    act(memory, view, rng) -> action
-    update(memory, feedback) -> memory
+EVERYWHERE = POSTED | AUCTIONS | PLANNED
+MARKETS = POSTED | AUCTIONS
 
-and declares the information it needs: a rule is handed nothing else.
+_EXPLORATION = Parameter(meaning="share of rounds that try anything", default=0.1, least=0, most=1)
+_INERTIA = Parameter(meaning="probability of staying although it would move", default=0.5, least=0, most=0.99)
 
-    none    its own memory only
-    reply   the expected profit of each own action against the others' standing offers
-
-Actions are indices; `View.steps` says where each stands in the order of compute (first column) and of
-bids (the others), so that "nearest" means fewest level steps, then fewest bid steps, the lower first.
-RULES is the registry: adding a rule is one function and one line.
-"""
-
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
-
-from market_sim.theory.arrays import Array
-from market_sim.theory.dynamics import RELATIVE_TOLERANCE
-
-Information = Literal["none", "reply"]
-Memory = Any
-
-POSTED = frozenset({"pay_per_compute"})
-AUCTIONS = frozenset({"second_price_auction", "first_price_auction"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """What a provider sees when it chooses.
-
-    current   ()      its standing action
-    allowed   (A,)    bool, which actions it has
-    steps     (A, d)  integer place of each action: level first, then bid dimensions
-    truthful  ()      the action that tells the truth; None where the regime has no bids
-    payoffs   (A,)    reply rules only, else None: expected profit of each own action against the others'
-                      standing offers, divided by the largest of them in size (so that nothing under- or
-                      overflows and no parameter carries dollars)
-    """
-
-    current: int
-    allowed: Array
-    steps: Array
-    truthful: int | None = None
-    payoffs: Array | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Feedback:
-    """What a provider is told after a round.
-
-    action  ()  what it played
-    profit  ()  its profit per arriving request, as a multiple of its own largest margin
-    """
-
-    action: int
-    profit: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """A learning rule; see the module's text.
-
-    regimes  where it makes sense; runs refuse it elsewhere
-    source   where it comes from
-    """
-
-    name: str
-    summary: str
-    source: str
-    information: Information
-    regimes: frozenset[str]
-    act: Callable[[Memory, View, np.random.Generator], int]
-    start: Callable[[int], Memory] = lambda n_actions: None
-    update: Callable[[Memory, Feedback], Memory] = lambda memory, feedback: memory
-
-
-def better_reply(memory: Memory, view: View, rng: np.random.Generator) -> int:
-    """The nearest strictly better action; stay if there is none.
-
-    >>> steps = np.arange(4)[:, None]
-    >>> view = View(current=1, allowed=np.ones(4, bool), steps=steps, payoffs=np.array([0.2, 0.1, 0.1, 1.0]))
-    >>> better_reply(None, view, np.random.default_rng(0))
-    0
-    """
-    payoffs = _seen(view)
-    gain = payoffs - payoffs[view.current]
-    better = view.allowed & (gain > RELATIVE_TOLERANCE * abs(payoffs[view.current]))
-    if not better.any():
-        return view.current
-    distance = np.abs(view.steps - view.steps[view.current])
-    order = np.lexsort((*reversed(distance.T), ~better))
-    return int(order[0])
-
-
-def best_reply(memory: Memory, view: View, rng: np.random.Generator) -> int:
-    """The action of largest expected profit; on a tie the current one if it is among them, else the first.
-
-    >>> steps = np.arange(3)[:, None]
-    >>> view = View(current=2, allowed=np.ones(3, bool), steps=steps, payoffs=np.array([0.2, 1.0, 1.0]))
-    >>> best_reply(None, view, np.random.default_rng(0))
-    2
-    """
-    payoffs = np.where(view.allowed, _seen(view), -np.inf)
-    best = int(payoffs.argmax())
-    gain = payoffs[best] - payoffs[view.current]
-    return best if gain > RELATIVE_TOLERANCE * abs(payoffs[view.current]) else view.current
-
-
-def fixed(memory: Memory, view: View, rng: np.random.Generator) -> int:
-    """Never moves."""
-    return view.current
-
-
-def truthful(memory: Memory, view: View, rng: np.random.Generator) -> int:
-    """Serves every request at its efficient level and bids its cost."""
-    if view.truthful is None:
-        raise ValueError("the truthful rule needs a regime with bids")
-    return view.truthful
-
-
-def _seen(view: View) -> Array:
-    if view.payoffs is None:
-        raise ValueError("a reply rule was given no payoffs")
-    return view.payoffs
-
-
-RULES: dict[str, Rule] = {
-    rule.name: rule
-    for rule in (
-        Rule(
+RULES: dict[str, RuleFamily] = {
+    family.name: family
+    for family in (
+        RuleFamily(
             name="better_reply",
             summary="move to the nearest level that earns strictly more (the paper's dynamics)",
             source="arXiv:2601.21839, there called best response; Monderer & Shapley 1996",
             information="reply",
-            regimes=POSTED | AUCTIONS,
-            act=better_reply,
+            regimes=MARKETS,
+            make=better_reply,
         ),
-        Rule(
+        RuleFamily(
             name="best_reply",
             summary="move to the level that earns most against the others' standing offers",
             source="Cournot 1838; Monderer & Shapley 1996",
             information="reply",
-            regimes=POSTED | AUCTIONS,
-            act=best_reply,
+            regimes=MARKETS,
+            make=best_reply,
         ),
-        Rule(
+        RuleFamily(
+            name="logit_reply",
+            summary="reply at random, the likelier the more it earns",
+            source="Blume 1993; Marden & Shamma 2012",
+            information="reply",
+            regimes=MARKETS,
+            make=logit_reply,
+            parameters={
+                "temperature": Parameter(
+                    meaning="noise: 0 would be best reply", default=0.05, least=0, most=100, above=True
+                )
+            },
+        ),
+        RuleFamily(
+            name="fictitious_play",
+            summary="best action against all that the others have played together so far, with inertia",
+            source="Marden, Arslan & Shamma 2009; Brown 1951",
+            information="full",
+            regimes=POSTED,
+            make=fictitious_play,
+            parameters={"inertia": _INERTIA},
+        ),
+        RuleFamily(
+            name="hedge",
+            summary="weights exponential in what each action would have earned",
+            source="Freund & Schapire 1997; Cesa-Bianchi & Lugosi 2006",
+            information="full",
+            regimes=MARKETS,
+            make=hedge,
+            parameters={
+                "rate": Parameter(
+                    meaning="learning rate, as a multiple of the one its bound is proved for",
+                    default=1.0,
+                    least=0,
+                    most=1000,
+                    above=True,
+                )
+            },
+        ),
+        RuleFamily(
+            name="regret_matching",
+            summary="actions in proportion to the regret of not having played them all along",
+            source="Hart & Mas-Colell 2000, unconditional",
+            information="full",
+            regimes=MARKETS,
+            make=regret_matching,
+        ),
+        RuleFamily(
+            name="epsilon_greedy",
+            summary="the action that has earned most, but now and then any",
+            source="Sutton & Barto 2018",
+            information="own",
+            regimes=MARKETS,
+            make=epsilon_greedy,
+            parameters={
+                "exploration": _EXPLORATION,
+                "step": Parameter(
+                    meaning="weight of the newest profit in an estimate; 0 is the plain mean",
+                    default=0.1,
+                    least=0,
+                    most=1,
+                ),
+            },
+        ),
+        RuleFamily(
+            name="ucb1",
+            summary="the action that could still turn out to earn most",
+            source="Auer, Cesa-Bianchi & Fischer 2002",
+            information="own",
+            regimes=MARKETS,
+            make=ucb1,
+            parameters={
+                "confidence": Parameter(
+                    meaning="how much doubt counts; 2 is UCB1", default=2.0, least=0, most=100
+                )
+            },
+        ),
+        RuleFamily(
+            name="exp3",
+            summary="weights exponential in estimated total profits, mixed with uniform play",
+            source="Auer, Cesa-Bianchi, Freund & Schapire 2002",
+            information="own",
+            regimes=MARKETS,
+            make=exp3,
+            parameters={
+                "exploration": Parameter(
+                    meaning=_EXPLORATION.meaning, default=0.1, least=0, most=1, above=True
+                )
+            },
+        ),
+        RuleFamily(
+            name="thompson",
+            summary="the best action of a world drawn from what is believed",
+            source="Thompson 1933; Agrawal & Goyal 2013",
+            information="own",
+            regimes=MARKETS,
+            make=thompson,
+            parameters={
+                "noise": Parameter(
+                    meaning="believed deviation of a profit",
+                    default=0.1,
+                    least=0,
+                    most=100,
+                    above=True,
+                )
+            },
+        ),
+        RuleFamily(
+            name="q_learning",
+            summary="values of actions by state, exploration fading with time",
+            source="Watkins 1989; Calvano, Calzolari, Denicolo & Pastorello 2020",
+            information="own",
+            regimes=MARKETS,
+            make=q_learning,
+            parameters={
+                "step": Parameter(meaning="learning rate", default=0.15, least=0, most=1, above=True),
+                "discount": Parameter(meaning="weight of the next round", default=0.95, least=0, most=0.999),
+                "decay": Parameter(
+                    meaning="exploration after t rounds is e^(-decay t)", default=0.02, least=0, most=10
+                ),
+                "recall": Choice(
+                    meaning="what a state is: nothing, the own last action, everybody's",
+                    default="own",
+                    options=("none", "own", "all"),
+                ),
+            },
+        ),
+        RuleFamily(
+            name="imitation",
+            summary="do what the most profitable provider did, now and then anything",
+            source="Vega-Redondo 1997",
+            information="rivals",
+            regimes=MARKETS,
+            make=imitation,
+            parameters={
+                "inertia": _INERTIA,
+                "exploration": Parameter(meaning=_EXPLORATION.meaning, default=0.02, least=0, most=1),
+            },
+        ),
+        RuleFamily(
             name="fixed",
             summary="never move",
             source="baseline",
             information="none",
-            regimes=POSTED | AUCTIONS,
-            act=fixed,
+            regimes=EVERYWHERE,
+            make=fixed,
         ),
-        Rule(
+        RuleFamily(
             name="truthful",
             summary="serve each request at its efficient level and bid its cost",
             source="Vickrey 1961; Che 1993",
             information="none",
             regimes=AUCTIONS,
-            act=truthful,
+            make=recommended,
+        ),
+        RuleFamily(
+            name="planned",
+            summary="serve at the level of the welfare optimum",
+            source="the planner of docs/theory.md 4",
+            information="none",
+            regimes=PLANNED,
+            make=recommended,
         ),
     )
 }

@@ -8,6 +8,7 @@ gives the same users, tasks and shocks under every regime (common random numbers
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
+from functools import lru_cache
 
 import numpy as np
 
@@ -38,6 +39,24 @@ def stream(seed: int, role: Role, name: str = "", round: int = 0) -> np.random.G
     """
     key = (int(role), zlib.crc32(name.encode()), round)
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=key)))
+
+
+ROUNDS_PER_BLOCK = 64
+"""Rounds whose uniform numbers are drawn at once: making a generator takes longer than using it."""
+
+
+def uniforms(seed: int, role: Role, name: str, round: int, count: int) -> Array:
+    """The uniform numbers in [0, 1) that one owner has in a round, (count,)."""
+    block, row = divmod(round, ROUNDS_PER_BLOCK)
+    return uniform_block(seed, role, name, block, count)[row]
+
+
+@lru_cache(maxsize=256)
+def uniform_block(seed: int, role: Role, name: str, block: int, count: int) -> Array:
+    """Those of ROUNDS_PER_BLOCK rounds, (ROUNDS_PER_BLOCK, count), read-only."""
+    drawn = stream(seed, role, name, block).random((ROUNDS_PER_BLOCK, count))
+    drawn.setflags(write=False)
+    return drawn
 
 
 def activation_order(seed: int, n_providers: int, cycle: int) -> Array:

@@ -10,7 +10,6 @@ from market_sim.economy.market import (
     QUALITY_CURVES,
     Market,
     alike_users,
-    game_of,
     games_of,
     user_types,
 )
@@ -87,7 +86,7 @@ def test_what_stands_where_nothing_is_offered_is_seen_by_no_regime(regime, users
     grid = regime.actions(regime, plain, 0)
     actions = random_actions(np.random.default_rng(2), regime, plain)
     want_match = regime.match(regime, plain, 0, actions, users, shocks())
-    want_best = regime.best_welfare(plain, 0, users)
+    want_best = regime.best_welfare(regime, plain, 0, users)
     want_offer = regime.offer(regime, plain, 0, actions, 1.0)
     want_payoffs = regime.counterfactual(regime, plain, 0, actions, users, np.arange(3)).usd()
     for padding in (PADDINGS["more columns"], PADDINGS["cheap and perfect"], PADDINGS["dear and useless"]):
@@ -102,7 +101,7 @@ def test_what_stands_where_nothing_is_offered_is_seen_by_no_regime(regime, users
         np.testing.assert_array_equal(
             regime.offer(regime, other, 0, translate[actions], 1.0).level, want_offer.level
         )
-        assert regime.best_welfare(other, 0, users) == pytest.approx(want_best)
+        assert regime.best_welfare(regime, other, 0, users) == pytest.approx(want_best)
         payoffs = regime.counterfactual(regime, other, 0, translate[actions], users, np.arange(3)).usd()
         np.testing.assert_allclose(payoffs[:, translate], want_payoffs, rtol=1e-12)
         unknown = np.setdiff1d(np.arange(len(theirs.level)), translate)
@@ -111,7 +110,8 @@ def test_what_stands_where_nothing_is_offered_is_seen_by_no_regime(regime, users
 
 
 def _labels(grid) -> list[tuple[float, ...]]:
-    return list(zip(grid.level.tolist(), grid.share.tolist(), grid.overstate.tolist(), strict=True))
+    margin = np.zeros(len(grid.level)) if grid.margin is None else grid.margin
+    return list(zip(grid.level, grid.share, grid.overstate, margin, strict=True))
 
 
 @pytest.mark.parametrize("regime", EVERY_REGIME.values(), ids=EVERY_REGIME)
@@ -172,7 +172,7 @@ def test_a_batch_of_games_holds_the_game_of_each_type():
     market = random_market(4, outside_value=0.001)
     batch = games_of(market, 0, np.array([10.0, 500.0]), np.array([0.5, 2.0]))
     for b, (beta, scale) in enumerate([(10.0, 0.5), (500.0, 2.0)]):
-        one = game_of(market, 0, beta, scale)
+        one = games_of(market, 0, beta, scale)
         np.testing.assert_allclose(batch.value[b], one.value, rtol=1e-15)
         np.testing.assert_allclose(batch.log_offer[b], one.log_offer, rtol=1e-15)
     offered = market.offered[0]

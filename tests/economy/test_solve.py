@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from market_sim.economy.market import MOST_DECISIVE, game_of
+from market_sim.economy.market import MOST_DECISIVE, games_of
 from market_sim.economy.regimes import REGIMES
 from market_sim.economy.solve import solve_market
 from market_sim.theory.choice import log_sum_surplus
@@ -213,7 +213,7 @@ def test_ratios_are_undefined_where_welfare_is_not_above_zero():
 def test_equilibria_rise_from_the_least_to_the_greatest_offers():
     market = MARKETS["GSM8K majority"]
     (solution,) = solve_market(market, [1380.0])
-    game = game_of(market, 0, 1380.0)
+    game = games_of(market, 0, 1380.0)
     offers = []
     for profile in solution.equilibria:
         at = [list(market.compute_level[0, i]).index(k) for i, k in enumerate(profile.levels.values())]

@@ -433,6 +433,10 @@ def test_whatever_a_scenario_may_say_is_played_and_solved(case, regime):
     market = {"benchmark": "GSM8K", "method": "majority_voting"} | EXTREMES[case].get("market", {})
     data = {"name": "x", "rounds": 9, "market": market, "regime": {"kind": regime}}
     scenario = load_scenario(data | {"users": EXTREMES[case].get("users", {"beta": 1e4, "count": 50})})
+    if (case, regime) == ("beta next to nothing", "flat_price"):
+        with pytest.raises(InputError, match="mean beta is at least 1e-06"):
+            run(scenario)
+        return
     rounds = run(scenario).rounds
     assert np.isfinite(rounds["expected_welfare_usd"]).all()
     assert ((rounds["outside_share"] >= 0) & (rounds["outside_share"] <= 1)).all()

@@ -110,7 +110,7 @@ def test_more_users_are_one_agent_together():
 def test_a_segment_is_one_agent_however_many_people_are_in_it():
     market = random_market(1)
     parts = Parts(
-        market=market, users=SEGMENTS, regime=REGIMES["pay_per_compute"], rules=(RULES["fixed"],) * 3
+        market=market, users=SEGMENTS, regime=REGIMES["pay_per_compute"], rules=(RULES["fixed"](),) * 3
     )
     users = MarketModel.from_parts(parts).agents_by_type[UserAgent]
     assert sorted(user.people for user in users) == [200, 300, 1500]
@@ -119,7 +119,7 @@ def test_a_segment_is_one_agent_however_many_people_are_in_it():
 
 def test_agents_are_views_of_the_models_arrays_and_keep_nothing():
     market = random_market(1, outside_value=0.002)
-    regime, rule = REGIMES["pay_per_compute"], RULES["better_reply"]
+    regime, rule = REGIMES["pay_per_compute"], RULES["better_reply"]()
     model = MarketModel.from_parts(
         Parts(market=market, users=DIFFERENT, regime=regime, rules=(rule,) * 3, seed=3)
     )
@@ -280,7 +280,7 @@ def test_from_parts_plays_the_parts_it_is_given():
         market=random_market(1),
         users=users,
         regime=REGIMES["pay_per_compute"],
-        rules=(RULES["best_reply"],) * 3,
+        rules=(RULES["best_reply"](),) * 3,
         seed=12,
     )
     model = MarketModel.from_parts(parts)

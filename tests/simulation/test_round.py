@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from market_sim.economy.market import Market, UserPopulation, game_of
+from market_sim.economy.market import Market, UserPopulation, games_of
 from market_sim.economy.regimes import REGIMES
 from market_sim.economy.solve import solve_market
 from market_sim.errors import InputError
@@ -15,7 +15,8 @@ from market_sim.simulation.recorder import Recorder
 from market_sim.simulation.round import Parts, Record, State, begin, play_round
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.dynamics import better_reply_path
-from market_sim.theory.learning import AUCTIONS, POSTED, RULES, Feedback, Rule
+from market_sim.theory.learning import EVERYWHERE, RULES
+from market_sim.theory.rule import AUCTIONS, Feedback, Functions, Information, Rule
 from market_sim.theory.streams import activation_orders
 from tests.markets import (
     ALIKE,
@@ -33,9 +34,12 @@ from tests.worlds import read_only
 
 
 def parts_with(market: Market, users: UserPopulation, kind: str = "pay_per_compute", **changes) -> Parts:
-    """Parts in which everybody follows one rule; kind may be a name in EVERY_REGIME."""
+    """Parts in which everybody follows one rule, but a planner's plan; kind may be in EVERY_REGIME."""
     regime = EVERY_REGIME[kind] if kind in EVERY_REGIME else REGIMES[kind]
-    rule = changes.pop("rule", RULES["better_reply"])
+    regime = regime.prepare(regime, market, users)
+    rule = changes.pop("rule", RULES["better_reply"]())
+    if regime.name == "planner":
+        rule = RULES["planned"]()
     rules = changes.pop("rules", (rule,) * market.n_providers)
     return Parts(market=market, users=users, regime=regime, rules=rules, **changes)
 
@@ -85,7 +89,7 @@ def tables(parts: Parts, rounds: int) -> dict[str, bytes]:
 def test_row_t_under_better_reply_is_the_papers_iteration_t(task, method, beta):
     market, seed = paper_market(task, method), 4
     n = market.n_providers
-    path = better_reply_path(game_of(market, 0, beta), activation_orders(seed, n))
+    path = better_reply_path(games_of(market, 0, beta), activation_orders(seed, n))
     steps = len(path.mover)
     parts = parts_with(market, population([beta], size=50), demand="expected", seed=seed, metrics_every=1000)
     states, records = play(parts, steps)
@@ -153,7 +157,7 @@ def test_best_replies_of_the_two_type_duopoly_cycle_for_ever():
     parts = parts_with(
         market,
         users,
-        rule=RULES["best_reply"],
+        rule=RULES["best_reply"](),
         activation="one_at_a_time",
         demand="expected",
         start_levels=read_only([2, 0]),
@@ -197,7 +201,7 @@ def test_what_is_sampled_is_on_average_what_is_expected(kind, users):
     """600 rounds of standing offers: z-tests of welfare, user value and every share, fixed seed."""
     market = random_market(6, value=0.02, outside_value=0.002)
     rounds = 600
-    parts = parts_with(market, users, kind, rule=RULES["fixed"], seed=9, metrics_every=10_000)
+    parts = parts_with(market, users, kind, rule=RULES["fixed"](), seed=9, metrics_every=10_000)
     _, records = play(parts, rounds)
     _, expectation = begin(parts)
     for column in ("welfare_usd", "user_value_usd", "provider_profit_usd", "price_usd", "tokens_per_query"):
@@ -270,7 +274,7 @@ def test_a_rounds_measures_can_be_counted_again_from_its_requests(kind, users):
 def test_expected_welfare_never_exceeds_the_best_of_its_allocation_nor_the_first_best(kind, users):
     """Of expected welfare only: the luck of a sampled round may exceed any bound."""
     market = random_market(8, value=0.02, outside_value=0.001)
-    parts = parts_with(market, users, kind, rule=RULES["best_reply"], seed=1, activation="simultaneous")
+    parts = parts_with(market, users, kind, rule=RULES["best_reply"](), seed=1, activation="simultaneous")
     for record in play(parts, 6)[1]:
         assert record.row.inefficiency >= -1e-12
         assert record.row.first_best_gap_usd >= -1e-14
@@ -278,7 +282,7 @@ def test_expected_welfare_never_exceeds_the_best_of_its_allocation_nor_the_first
 
 def test_the_luck_of_a_sampled_round_may_exceed_the_first_best():
     market = random_market(8, value=0.02)
-    _, records = play(parts_with(market, ALIKE, "second_price_auction", rule=RULES["truthful"]), 50)
+    _, records = play(parts_with(market, ALIKE, "second_price_auction", rule=RULES["truthful"]()), 50)
     first_best = records[0].row.first_best_gap_usd + records[0].row.expected_welfare_usd
     assert max(record.row.welfare_usd for record in records) > first_best
 
@@ -345,12 +349,15 @@ def test_auctions_start_at_the_truth(kind):
 def test_start_levels_are_where_providers_stand_in_row_nought(kind):
     parts = parts_with(random_market(3, value=0.02), ALIKE, kind, start_levels=read_only([1, 3, 0]))
     _, record = begin(parts)
-    if kind == "pay_per_compute":
-        assert record.providers.compute_level.tolist() == [2, 8, 1]
+    offer = parts.regime.offer(parts.regime, parts.market, 0, begin(parts)[0].actions, 1.0)
+    assert offer.level.tolist() == [1, 3, 0]
+    cost = parts.market.cost[0][range(3), [1, 3, 0]]
+    if kind in AUCTIONS:
+        np.testing.assert_allclose(offer.bid_usd, cost, rtol=1e-14)
+    elif kind == "flat_price":
+        np.testing.assert_allclose(offer.bid_usd, cost + parts.regime.terms.margins[0], rtol=1e-14)
     else:
-        offer = parts.regime.offer(parts.regime, parts.market, 0, begin(parts)[0].actions, 1.0)
-        assert offer.level.tolist() == [1, 3, 0]
-        np.testing.assert_allclose(offer.bid_usd, parts.market.cost[0][range(3), [1, 3, 0]], rtol=1e-14)
+        assert record.providers.compute_level.tolist() == [2, 8, 1]
 
 
 def test_whom_a_user_last_bought_from_is_remembered_until_the_next_purchase():
@@ -399,7 +406,7 @@ def test_the_same_user_and_answer_are_as_lucky_under_every_regime():
     market = market_from_rows(*rows, value=0.02)
     users = population([400.0] * 500)
     kinds = ("pay_per_compute", "second_price_auction", "first_price_auction")
-    fixed = RULES["fixed"]
+    fixed = RULES["fixed"]()
     runs = [
         play(parts_with(market, users, kind, rule=fixed, seed=7, keep_requests=True), 5)[1] for kind in kinds
     ]
@@ -427,7 +434,7 @@ def test_the_choices_of_users_are_the_same_whatever_providers_rule():
     market = random_market(2, outside_value=0.001)
     runs = [
         play(parts_with(market, DIFFERENT, rule=rule, seed=3, keep_requests=True), 4)[1]
-        for rule in (RULES["fixed"], DRAWING)
+        for rule in (RULES["fixed"](), DRAWING)
     ]
     for one, two in zip(*runs, strict=True):
         if one.requests is not None:
@@ -436,93 +443,96 @@ def test_the_choices_of_users_are_the_same_whatever_providers_rule():
             np.testing.assert_array_equal(one.requests.correct, two.requests.correct)
 
 
-def _draw_and_stay(memory, view, rng):
-    rng.random(1000)
-    return view.current
+def rule_of(
+    act=lambda memory, view, uniforms: view.current, information: Information = "none", **functions
+) -> Rule:
+    """A rule made for a test."""
+    return Rule(
+        name="made",
+        values={},
+        information=information,
+        regimes=EVERYWHERE,
+        functions=Functions(act=act, **functions),
+    )
 
 
-DRAWING = Rule(
-    name="drawing",
-    summary="draws numbers and never moves",
-    source="here",
-    information="none",
-    regimes=POSTED | AUCTIONS,
-    act=_draw_and_stay,
-)
+DRAWING = rule_of(draws=1000)
 
 
 # --- What a rule is told ----------------------------------------------------------------------------
 
 
-def win_stay(seen: list) -> Rule:
-    """Stay while the last profit was at least the one before, else move to the next level; keeps what it
-    was shown."""
+def onlooker(seen: list, information: Information) -> Rule:
+    """Moves to the next level every other round; keeps what it was shown."""
 
-    def act(memory, view, rng):
+    def act(memory, view, uniforms):
         seen.append(view)
-        last, before = memory
-        if last is None or before is None or last >= before:
-            return view.current
-        return int(np.flatnonzero(view.allowed)[(view.current + 1) % view.allowed.sum()])
+        return (view.current + memory % 2) % view.allowed.sum(axis=1)
 
     def update(memory, feedback):
         seen.append(feedback)
-        return feedback.profit, memory[0]
+        return memory + 1
 
-    return Rule(
-        name="win_stay",
-        summary="stay while profit does not fall",
-        source="Nowak & Sigmund 1993, in a market",
-        information="none",
-        regimes=POSTED,
-        start=lambda n_actions: (None, None),
-        act=act,
-        update=update,
-    )
+    start = lambda n_learners, n_actions, n_providers: np.zeros(n_learners, dtype=int)  # noqa: E731
+    return rule_of(act, information, start=start, update=update)
 
 
 @pytest.mark.parametrize("demand", ["sampled", "expected"])
-def test_a_bandit_is_told_its_own_profit_and_nothing_else(demand):
+@pytest.mark.parametrize("information", ["none", "own", "rivals", "full", "reply"])
+def test_a_rule_is_told_what_it_declared_and_nothing_else(demand, information):
     market, seen = random_market(5, outside_value=0.001), []
-    rules = (win_stay(seen), RULES["better_reply"], RULES["fixed"])
-    parts = parts_with(market, DIFFERENT, rules=rules, demand=demand, seed=2)
+    rules = (onlooker(seen, information), RULES["better_reply"](), RULES["fixed"]())
+    parts = parts_with(market, DIFFERENT, rules=rules, demand=demand, seed=2, activation="simultaneous")
     states, records = play(parts, 30)
     views, told = seen[::2], seen[1::2]
     assert len(views) == len(told) == 30
-    largest = (market.price - market.cost)[0, 0, :2].max()
+    stakes = parts.regime.stakes(parts.regime, market, 0, DIFFERENT)
+    assert stakes[0] == (market.price - market.cost)[0, 0, :2].max()
+    own = {"own": {"profit"}, "rivals": {"profit", "actions", "profits"}, "full": {"payoffs"}}
     for view, feedback, before, state, record in zip(
         views, told, states, states[1:], records[1:], strict=False
     ):
-        assert view.payoffs is None
-        assert view.truthful is None
-        assert view.current == before.actions[0]
-        assert view.allowed.tolist() == [True, True, False, False]
+        assert (view.payoffs is not None) == (information == "reply")
+        assert view.recommended is None
+        assert view.current == before.actions[:1]
+        assert view.allowed.tolist() == [[True, True, False, False]]
         assert isinstance(feedback, Feedback)
-        assert {field.name for field in fields(feedback)} == {"action", "profit"}
-        assert feedback.action == state.actions[0]
-        own = record.providers.profit_usd[0] / 40 / largest
-        assert feedback.profit == pytest.approx(own, rel=1e-12)
-    if demand == "sampled":
-        assert {state.actions[0] for state in states} == {0, 1}
+        always = {"action", "moved", "allowed"}
+        assert {k for k, v in vars(feedback).items() if v is not None} - always == own.get(information, set())
+        assert feedback.action == state.actions[:1]
+        earned = record.providers.profit_usd / 40
+        if feedback.profit is not None:
+            assert feedback.profit == pytest.approx(earned[:1] / stakes[0], rel=1e-12)
+        if feedback.profits is not None:
+            np.testing.assert_allclose(feedback.profits, earned[None], rtol=1e-12)
+            np.testing.assert_array_equal(feedback.actions, state.actions[None])
+        if feedback.payoffs is not None:
+            expected = parts.regime.counterfactual(
+                parts.regime, market, 0, state.actions, DIFFERENT, np.array([0])
+            )
+            np.testing.assert_allclose(feedback.payoffs.scaled, expected.usd() / stakes[0], rtol=1e-12)
+            np.testing.assert_array_equal(feedback.payoffs.logs, expected.logs)
+    assert {int(state.actions[0]) for state in states} == {0, 1}
 
 
 def test_reply_rules_are_shown_what_each_own_action_would_earn_against_the_standing_offers():
     market, seen = random_market(5), []
 
-    def act(memory, view, rng):
+    def act(memory, view, uniforms):
         seen.append(view)
         return view.current
 
-    onlooker = Rule(name="onlooker", summary="", source="", information="reply", regimes=POSTED, act=act)
-    fixed = RULES["fixed"]
-    parts = parts_with(market, DIFFERENT, rules=(fixed, onlooker, fixed), activation="simultaneous")
+    fixed = RULES["fixed"]()
+    rules = (fixed, rule_of(act, "reply"), fixed)
+    parts = parts_with(market, DIFFERENT, rules=rules, activation="simultaneous")
     play(parts, 1)
     (view,) = seen
     everything = parts.regime.counterfactual(
         parts.regime, market, 0, np.zeros(3, dtype=int), DIFFERENT, np.arange(3)
     )
-    np.testing.assert_array_equal(view.payoffs, everything.relative[1])
-    assert view.payoffs.max() == 1
+    np.testing.assert_array_equal(view.payoffs.scaled, everything.relative[1:2])
+    np.testing.assert_array_equal(view.payoffs.logs, everything.logs[1:2])
+    assert view.payoffs.scaled.max() == 1
 
 
 @pytest.mark.parametrize(
@@ -541,11 +551,11 @@ def test_who_revises_follows_the_activation(activation, information, revising):
     asked = []
 
     def rule(i):
-        def act(memory, view, rng):
+        def act(memory, view, uniforms):
             asked.append(i)
             return view.current
 
-        return Rule(name="r", summary="", source="", information=information, regimes=POSTED, act=act)
+        return rule_of(act, information)
 
     parts = parts_with(random_market(1), ALIKE, rules=tuple(map(rule, range(3))), activation=activation)
     play(parts, 6)
@@ -557,9 +567,9 @@ def test_who_revises_follows_the_activation(activation, information, revising):
 def test_a_rule_is_refused_where_it_makes_no_sense():
     market = random_market(1)
     with pytest.raises(InputError, match="'truthful' makes no sense under pay_per_compute"):
-        parts_with(market, ALIKE, rule=RULES["truthful"])
+        parts_with(market, ALIKE, rule=RULES["truthful"]())
     with pytest.raises(ValueError, match="one rule per provider"):
-        parts_with(market, ALIKE, rules=(RULES["fixed"],))
+        parts_with(market, ALIKE, rules=(RULES["fixed"](),))
 
 
 # --- Purity -----------------------------------------------------------------------------------------
@@ -590,7 +600,7 @@ def test_a_round_writes_neither_to_its_parts_nor_to_the_state_it_starts_from(kin
 def test_other_frozen_inputs_between_rounds_are_a_change_of_policy():
     """dataclasses.replace: the state plays on under new parts."""
     market = random_market(2, value=0.02)
-    parts = parts_with(market, ALIKE, seed=1, rule=RULES["fixed"])
+    parts = parts_with(market, ALIKE, seed=1, rule=RULES["fixed"]())
     state = play(parts, 3)[0][-1]
     dearer = replace(parts, market=replace(market, price=read_only(2 * market.price)))
     _, before = play_round(parts, state)
@@ -608,7 +618,7 @@ def test_terms_of_trade_reach_the_ledger():
                 market=market,
                 users=ALIKE,
                 regime=regime_with("second_price_auction", payment=payment),
-                rules=(RULES["truthful"],) * 3,
+                rules=(RULES["truthful"](),) * 3,
             )
         )[1].row
         for payment in ("expected", "reported", "realised")

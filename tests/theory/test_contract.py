@@ -6,15 +6,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from market_sim.theory import arrays, auction, choice, dynamics, game, streams, welfare
+from market_sim.theory import arrays, auction, choice, convergence, dynamics, game, streams, welfare
 from tests.worlds import random_world, read_only, stacked
 
-MODULES = (arrays, auction, choice, dynamics, game, streams, welfare)
+MODULES = (arrays, auction, choice, convergence, dynamics, game, streams, welfare)
 WITHOUT_ARRAYS = {
     choice.blocks,
     streams.stream,
     streams.activation_order,
     streams.activation_orders,
+    streams.uniforms,
 }
 
 
@@ -41,6 +42,7 @@ def inputs() -> dict:
     x = read_only(rng.normal(size=(2, 3)))
     logs = read_only(rng.normal(size=(2, 3)))
     some = read_only([1, 0])
+    profits = read_only(rng.normal(size=(2, 3, 3)))
     bids = auction.Bids(
         worth=value + 1,
         claimed=read_only(value + 1.1),
@@ -77,6 +79,15 @@ def inputs() -> dict:
         choice.sample_alike: ((shares, uniforms), {}),
         choice.choose: ((), {**users, "weight": read_only(np.ones(40))}),
         choice.sample_choices: ((), users),
+        convergence.settled_round: ((levels,), {}),
+        convergence.find_cycle: ((read_only([[0, 1], [0, 0]] * 4),), {}),
+        convergence.nearest_equilibrium: ((levels, levels), {}),
+        convergence.regret: ((profits, levels, read_only([1, 2])), {}),
+        convergence.cce_gap: ((profits, levels, read_only([1, 2])), {}),
+        convergence.mser_cut: ((uniforms,), {}),
+        convergence.batch_means: ((uniforms,), {}),
+        convergence.effective_sample_size: ((uniforms,), {}),
+        convergence.split_rhat: ((read_only(uniforms.reshape(4, 10)),), {}),
         dynamics.lowest_levels: ((batch,), {}),
         dynamics.nearest_better: ((offered, read_only([0, 0, 0])), {}),
         dynamics.better_reply_path: ((batch, [read_only([2, 0, 1])] * 20, levels), {}),
