@@ -54,6 +54,7 @@ def _bid_actions(market: Market, task: int, overstatements: tuple[float, ...]) -
         overstate=reports[steps[:, 2]],
         steps=steps,
         allowed=allowed[:, steps[:, 0]],
+        start=(SHARES[steps[:, 1]] == 0) & (reports[steps[:, 2]] == 0),
         truthful=int(truthful),
     )
 

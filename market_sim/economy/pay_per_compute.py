@@ -72,6 +72,7 @@ def level_actions(regime: Regime, market: Market, task: int) -> Actions:
         overstate=zeros,
         steps=steps,
         allowed=market.offered[task],
+        start=np.ones(k, dtype=bool),
         truthful=None,
     )
 

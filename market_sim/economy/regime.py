@@ -25,6 +25,7 @@ class Terms:
     clawback           multiple of the overstatement that an audit takes back
     ties               "lowest" index, or "random" among equals
     margins            flat prices: what may be asked above cost, USD per query, rising
+    start_margin       index of the margin that providers start from
     """
 
     payment: Literal["realised", "expected", "reported"] = "realised"
@@ -32,6 +33,7 @@ class Terms:
     clawback: float = 1.0
     ties: Literal["lowest", "random"] = "lowest"
     margins: tuple[float, ...] = ()
+    start_margin: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +45,8 @@ class Actions:
     overstate (A,)    added to f(accuracy) in the report
     steps     (A, 3)  place in the order of levels, shares and reports ("efficient" follows the levels)
     allowed   (N, A)  bool
+    start     (A,)    bool, one action per level: what a provider that begins at the level does, which is to
+                      tell the truth in an auction
     truthful  ()      the action that tells the truth; None under posted prices
     margin    (A,)    USD asked above cost per query; None where the price is that of the tokens
     """
@@ -52,17 +56,18 @@ class Actions:
     overstate: Array
     steps: Array
     allowed: Array
+    start: Array
     truthful: int | None
     margin: Array | None = None
 
     def lowest(self) -> Array:
-        """Everybody's lowest compute level (with truthful bids), (N,)."""
+        """Where everybody begins at the lowest compute level, (N,)."""
         return self.at_level(np.zeros(len(self.allowed), dtype=int))
 
     def at_level(self, levels: Array) -> Array:
-        """The action of each provider's given level, telling the truth otherwise, (N,)."""
-        honest = (self.share == 0) & (self.overstate == 0)
-        return np.array([np.flatnonzero(honest & (self.level == k))[0] for k in levels])
+        """Where each provider begins at its given level, (N,)."""
+        first = {self.level[a]: a for a in np.flatnonzero(self.start).tolist()}
+        return np.array([first[k] for k in levels])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -355,7 +355,9 @@ def test_start_levels_are_where_providers_stand_in_row_nought(kind):
     if kind in AUCTIONS:
         np.testing.assert_allclose(offer.bid_usd, cost, rtol=1e-14)
     elif kind == "flat_price":
-        np.testing.assert_allclose(offer.bid_usd, cost + parts.regime.terms.margins[0], rtol=1e-14)
+        margins = np.array(parts.regime.terms.margins)
+        next_to_one_over_beta = margins[np.abs(np.log(margins * 700.0)).argmin()]
+        np.testing.assert_allclose(offer.bid_usd, cost + next_to_one_over_beta, rtol=1e-14)
     else:
         assert record.providers.compute_level.tolist() == [2, 8, 1]
 
