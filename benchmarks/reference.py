@@ -148,3 +148,44 @@ def auction(worth: Table, cost: Table, value: float) -> tuple[int, int, float]:
         else:
             second = max(second, surplus[k])
     return winner, level, second
+
+
+def society_round(
+    believed: Table,
+    beta: Sequence[float],
+    net: Sequence[Sequence[tuple[float, float]]],
+    uniforms: Sequence[tuple[float, float]],
+    neighbours: Sequence[Sequence[int]],
+    accuracy: Sequence[float],
+    step: float,
+    trust: float,
+) -> tuple[list[int], list[list[float]]]:
+    """One round of users who choose by what they believe, learn what they got, and hear their neighbours.
+
+    believed  one row per user; net (wrong, right) of an answer less its price, one row per user and provider;
+    uniforms  (choice, outcome) of each user.  Returns whom each bought from (-1: nobody) and new beliefs.
+    """
+    chosen, lived = [], []
+    for row, b, prices, (u, v) in zip(believed, beta, net, uniforms, strict=True):
+        running, pick = 0.0, -1
+        for i, share in enumerate(choice_shares(row, b)):
+            running += share
+            if u < running:
+                pick = i
+                break
+        chosen.append(pick)
+        after = list(row)
+        if pick >= 0:
+            wrong, right = prices[pick]
+            got = right if v < accuracy[pick] else wrong
+            after[pick] += step * (got - after[pick])
+        lived.append(after)
+    heard = []
+    for own, others in zip(lived, neighbours, strict=True):
+        heard.append(
+            [
+                x + trust * (sum(believed[j][i] for j in others) / len(others) - x) if others else x
+                for i, x in enumerate(own)
+            ]
+        )
+    return chosen, heard

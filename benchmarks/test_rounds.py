@@ -61,7 +61,7 @@ def test_a_round_of_posted_prices(figures: Figures) -> None:
     market = nine_providers()
     value, margin = (market.quality() - market.price[0]).tolist(), (market.price - market.cost)[0].tolist()
     levels = reference.better_replies(value, margin, BETA, activation_orders(SEED, 9))
-    assert tuple(state.actions.tolist()) == levels
+    assert tuple(state.actions[0].tolist()) == levels
     assert record.row.expected_welfare_usd == pytest.approx(reference.welfare(value, margin, BETA, levels))
     figures.write(
         f"play_round, pay per compute, better replies, 2,000 users, per round of {ROUNDS}",
@@ -80,8 +80,8 @@ def test_a_round_of_truthful_auctions(figures: Figures) -> None:
     model = plain_users()
     _, plain_s = figures.plain(in_rounds(model.play_auction))
     winner, level, standing = reference.auction(model.worth, model.costs, model.alpha)
-    assert record.providers.requests.tolist() == [USERS * (i == winner) for i in range(9)]
-    assert record.providers.compute_level[winner] == nine_providers().compute_level[0, winner, level]
+    assert record.providers.requests[0].tolist() == [USERS * (i == winner) for i in range(9)]
+    assert record.providers.compute_level[0, winner] == nine_providers().compute_level[0, winner, level]
     assert record.row.expected_user_value_usd == pytest.approx(standing)
     figures.write(
         f"play_round, second price, truthful, 2,000 users, per round of {ROUNDS}",

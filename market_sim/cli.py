@@ -167,7 +167,7 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
 
 @app.command("list")
 def list_(
-    what: Annotated[str, typer.Argument(help="rules, regimes, models, benchmarks or scenarios.")],
+    what: Annotated[str, typer.Argument(help="rules, regimes, networks, models, benchmarks or scenarios.")],
     json_: JsonOption = False,
 ) -> None:
     """List what a scenario can name."""

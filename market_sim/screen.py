@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from market_sim.economy.solve import Solution
     from market_sim.experiments.compare import Comparison
     from market_sim.experiments.paper import Reproduction
+    from market_sim.experiments.reached import NamedCycle, Nearest, Reached
     from market_sim.experiments.run import Progress, Run
 
 PER = 1000
@@ -71,10 +72,65 @@ def show_run(result: "Run") -> None:
     console.print(table)
     providers = _table("provider", "compute level", "share")
     for name, row in summary["providers"].items():
-        _add_row(providers, name, f"{row['compute_level']:g}", f"{row['share']:.1%}")
+        _add_row(providers, name, _level(row["compute_level"]), f"{row['share']:.1%}")
     console.print(providers)
+    console.print(_convergence(result.reached))
     if result.folder is not None:
         console.print(f"Rows: {result.folder}", soft_wrap=True, markup=False)
+
+
+def _convergence(reached: "Reached") -> "Table":
+    """Where play ended up, line by line; money in USD per 1,000 queries."""
+    gap, welfare = _known_usd(reached.cce_gap_usd), reached.welfare
+    if 0 < reached.rounds_weighed < reached.rounds:
+        gap += f" (on {reached.rounds_weighed:,} of {reached.rounds:,} rounds)"
+    last = reached.began + reached.rounds
+    over = f"{reached.welfare_from:,} to {last:,}, worth {welfare.n_effective:,.0f} independent"
+    if reached.still_on_its_way:
+        over += "; it may still be on its way"
+    table = _table("where play ended up", "per 1,000 queries")
+    table.columns[1].justify = "left"
+    for title, text in (
+        ("play", _play(reached)),
+        ("nearest equilibrium", reached.no_equilibria or _nearness(reached.nearest)),
+        ("gain from deviating at the end", _known_usd(reached.nashconv_usd)),
+        ("coarse correlated gap", gap),
+        ("welfare, expected", f"{_usd(welfare.mean)} +- {_known_usd(welfare.half_width)} (95 % interval)"),
+        ("  over rounds", over),
+    ):
+        _add_row(table, title, text)
+    return table
+
+
+def _play(reached: "Reached") -> str:
+    if reached.settled_round is not None:
+        if reached.settled_round > reached.began:
+            return f"settled in round {reached.settled_round:,}"
+        return "nobody ever moved" if not reached.began else "nobody moved since the last event"
+    if reached.cycle is not None:
+        return _round_about(reached.cycle)
+    return f"has not settled (last move in round {reached.last_move:,} of {reached.began + reached.rounds:,})"
+
+
+def _round_about(cycle: "NamedCycle") -> str:
+    movers, everybody = cycle.movers, len(cycle.members[0])
+    who = " and ".join(movers) if len(movers) < 3 else f"{len(movers)} of {everybody} providers"
+    return f"cycles every {cycle.length:,} moves from round {cycle.start:,} on ({who})"
+
+
+def _nearness(nearest: "Nearest | None") -> str:
+    if nearest is None:
+        return "undefined"
+    which = "the only equilibrium" if nearest.of == 1 else f"equilibrium {nearest.number} of {nearest.of}"
+    steps = f"{nearest.level_steps} level step{'' if nearest.level_steps == 1 else 's'}"
+    words = f"in {which}" if nearest.level_steps == 0 else f"{steps} from {which}"
+    if round(nearest.mean_level_steps, 1) != nearest.level_steps:
+        words += f", {nearest.mean_level_steps:.1f} on average"
+    return words
+
+
+def _known_usd(value: float) -> str:
+    return "undefined" if value != value else _usd(value)
 
 
 def show_comparison(result: "Comparison") -> None:
@@ -181,6 +237,7 @@ TITLES = {
     "expected_provider_profit_usd": "provider profit, expected",
     "first_best_gap_usd": "below the first best",
     "nashconv_usd": "gain from deviating (NashConv)",
+    "estimate_error_usd": "error of users' estimates",
     "tokens_per_query": "tokens per query",
     "accuracy": "accuracy of answers",
     "outside_share": "buy nothing",
@@ -238,6 +295,10 @@ def _show_blocks(rows: list[dict[str, Any]]) -> None:
                 block.add_row("", f"[dim]{escape(key)}[/dim]", escape(str(value)))
         _console().print(f"[bold]{escape(title)}[/bold]")
         _console().print(block)
+
+
+def _level(level: float | None) -> str:
+    return "left" if level is None else f"{level:g}"
 
 
 def _console() -> Console:

@@ -100,6 +100,7 @@ def test_run_prints_one_json_object_and_leaves_a_whole_folder(folder):
     assert (done.returncode, done.stderr) == (0, "")
     result = one_object(done.stdout)
     assert (result["seed"], result["rounds"], result["regime"]) == (5, 2, "pay_per_compute")
+    assert result["convergence"]["rounds"] == 2
     assert json.loads((folder / result["folder"] / "manifest.json").read_text())["complete"] is True
 
 
@@ -237,7 +238,7 @@ def test_a_market_of_several_types_is_not_solved_but_said_to_be_for_run(folder, 
     segments = "segments = [{size = 3, beta = 1.0}, {size = 3, beta = 2.0}]"
     (folder / "types.toml").write_text(GOOD.replace("count = 60\nbeta = 900.0", segments))
     sentence = assert_one_sentence(*called("solve", "types.toml"))
-    assert "types.toml: users.segments differ" in sentence
+    assert "types.toml: users differ" in sentence
 
 
 # --- Good input -------------------------------------------------------------------------------------
@@ -262,7 +263,10 @@ def test_json_is_json_also_where_measures_are_undefined(folder, called, outside,
     ("arguments", "shown"),
     [
         (["solve", "good.toml"], ["equilibrium 1*", "Price of anarchy", "(wins)", "USD per 1,000 queries"]),
-        (["run", "good.toml", "--out", "out"], ["tiny under pay_per_compute, seed 1", "Rows: out"]),
+        (
+            ["run", "good.toml", "--out", "out"],
+            ["tiny under pay_per_compute, seed 1", "where play ended up", "Rows: out"],
+        ),
         (["compare", "good.toml", "--out", "out"], ["Under the second-price auction", "comparison.json"]),
         (["list", "models"], ["Qwen2.5-7B", "0.1465"]),
         (["list", "rules"], ["better_reply", "truthful"]),
@@ -281,7 +285,7 @@ def test_without_json_people_can_read_it(folder, called, arguments, shown):
     assert "nan" not in text
 
 
-@pytest.mark.parametrize("what", ["rules", "regimes", "models", "benchmarks", "scenarios"])
+@pytest.mark.parametrize("what", ["rules", "regimes", "networks", "models", "benchmarks", "scenarios"])
 def test_lists_are_json_objects_with_rows(folder, called, what):
     code, out, _ = called("list", what, "--json")
     rows = one_object(out)[what]

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from market_sim.economy.ledger import Lots, Outcomes, quality_of, value_of
+from market_sim.economy.ledger import Lots, Outcomes, joined, quality_of, value_of
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import auction, choice
@@ -82,8 +82,9 @@ def auction_match(
 ) -> Match:
     """The best score per request serves it, if it is worth at least V_0; beta plays no part."""
     bids = _bids(regime, market, task, actions)
-    scale = users.value_scale[:1] if users.alike else users.value_scale
-    size = users.size.sum(keepdims=True) if users.alike else users.size
+    alike = users.same_type
+    scale = users.value_scale[:1] if alike else users.value_scale
+    size = users.size.sum(keepdims=True) if alike else users.size
     alpha = market.value_of_correct[task] * scale
 
     def awards(tie_uniforms: Array | None) -> auction.Awards:
@@ -106,12 +107,12 @@ def auction_match(
         turns.append(awards(np.where(turn < first.tied, (turn + 0.5) / first.tied, 0.0)))
     shared = [np.where(turn < first.tied, 1.0 / first.tied, 0.0) for turn in range(len(turns))]
     served = np.flatnonzero(first.winner != OUTSIDE)
-    expected = _joined([lots(w, served, (size * s)[served]) for w, s in zip(turns, shared, strict=True)])
+    expected = joined([lots(w, served, (size * s)[served]) for w, s in zip(turns, shared, strict=True)])
 
     drawn = rows = picked = None
-    if shocks is not None and users.individuals:
-        row_of = np.zeros(len(users.beta), dtype=np.int64) if users.alike else np.arange(len(users.beta))
-        turn_of = np.floor(shocks.choice.random(len(row_of)) * first.tied[row_of]).astype(np.int64)
+    if shocks is not None and isinstance(shocks.choice, np.ndarray):
+        row_of = np.zeros(len(users.beta), dtype=np.int64) if alike else np.arange(len(users.beta))
+        turn_of = np.floor(shocks.choice * first.tied[row_of]).astype(np.int64)
         picked = np.stack([w.winner for w in turns])[turn_of, row_of]
         level = np.stack([w.level for w in turns])[turn_of, row_of]
         rows = np.flatnonzero(picked != OUTSIDE)
@@ -122,10 +123,10 @@ def auction_match(
             value_scale=users.value_scale[rows],
             standing=first.standing[row_of[rows]],
         )
-    elif shocks is not None:
+    elif shocks is not None and isinstance(shocks.choice, np.random.Generator):
         counts = shocks.choice.multinomial(size, np.stack(shared, axis=1))
         parts = [lots(w, served, counts[served, turn] * 1.0) for turn, w in enumerate(turns)]
-        drawn = _joined(parts)
+        drawn, rows = joined(parts), np.tile(served, len(turns))
     return Match(
         expected=expected,
         unserved=float(size[first.winner == OUTSIDE].sum()),
@@ -134,11 +135,6 @@ def auction_match(
         choice=picked,
         log_sum_usd=None,
     )
-
-
-def _joined(parts: list[Lots]) -> Lots:
-    names = ("provider", "level", "count", "value_scale", "standing")
-    return Lots(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _asked(bids: auction.Bids, alpha: Array | float, provider: Array, level: Array) -> Array:
@@ -226,7 +222,7 @@ def _counterfactual(
     bids = _bids(regime, market, task, actions)
     scale, _, size = user_types(users)
     weight = size / size.sum()
-    usd = np.zeros((len(providers), len(grid.level)))
+    usd, share = np.zeros((2, len(providers), len(grid.level)))
     for block in choice.blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]
         standing, _ = auction.request_scores(bids, alpha)
@@ -234,12 +230,14 @@ def _counterfactual(
             own, score, overstated = _own_bids(market, task, grid, i, alpha)
             rivals, chance = _chance_of_winning(regime, market, standing, i, score)
             usd[place] += (chance * profit(own, rivals, overstated, grid.share)) @ weight[block]
+            share[place] += chance @ weight[block]
     usd[~grid.allowed[providers]] = 0.0
     largest = np.abs(usd).max(axis=1)
     safe = np.where(largest > 0, largest, 1.0)
     return Payoffs(
         relative=np.where(grid.allowed[providers], usd / safe[:, None], -np.inf),
         log_scale=np.log(largest, out=np.full(len(largest), -np.inf), where=largest > 0),
+        share=share,
     )
 
 

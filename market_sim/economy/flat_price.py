@@ -40,7 +40,7 @@ def with_margins(regime: Regime, market: Market, users: UserPopulation) -> Regim
     surplus = alpha[:, None, None] * market.worth - market.cost - market.outside_value
     most = max(float(surplus[market.offered].max()), 0.0) + 2.0 / mean_beta
     margins = np.geomspace(0.01 / float(users.beta.max()), most, MARGINS)
-    # A provider too small to matter asks 1 / beta: whoever begins there need not climb for hundreds of rounds.
+    # A provider too small to matter asks 1 / beta: whoever begins there need not climb for long.
     start = int(np.abs(np.log(margins * mean_beta)).argmin())
     return replace(regime, terms=replace(regime.terms, margins=tuple(margins.tolist()), start_margin=start))
 

@@ -5,7 +5,7 @@
 Everything a round reports is a sum over lots.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -29,6 +29,12 @@ class Lots:
     count: Array
     value_scale: Array
     standing: Array
+
+
+def joined(parts: list[Lots]) -> Lots:
+    """Several sets of lots as one."""
+    names = [field.name for field in fields(Lots)]
+    return Lots(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,9 +5,10 @@ an answer is worth belongs to users: q = alpha (b + (1 - b) f(a)), alpha = value
 times the user's own scale (NOTATION.md; docs/theory.md 1).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -60,18 +61,30 @@ MOST_RATIONAL = 1e12
 class UserPopulation:
     """Users as arrays, one row each; a row can stand for a segment of many alike.
 
-    value_scale  (U,)  what an answer is worth to the row's users, as a multiple of the task's value
-    beta         (U,)  rationality, 1/USD
-    size         (U,)  whole number of people in the row
+    value_scale   (U,)  what an answer is worth to the row's users, as a multiple of the task's value
+    beta          (U,)  rationality, 1/USD
+    size          (U,)  people in the row; a row of nobody is somebody who may still arrive
+    task_weights  (U, T) or (1, T) if the same for all: probability that a request is of each task; None: one
+                  task
+    budget        (U,)  most that a query may cost, USD; None: no limit
+    inertia       (U,)  USD per query by which staying with the last provider is preferred; None: none
+    last_provider (U,)  whom each row last bought from, OUTSIDE for nobody; part of a round's state, as is
+    estimates     (T, N, U)  what each row believes it nets from each provider, USD; None: they know
     """
 
     value_scale: Array
     beta: Array
     size: Array
+    task_weights: Array | None = None
+    budget: Array | None = None
+    inertia: Array | None = None
+    last_provider: Array | None = None
+    estimates: Array | None = None
 
     @cached_property
-    def n_people(self) -> int:
-        return int(self.size.sum())
+    def n_people(self) -> float:
+        """Requests a round; a fraction where a row stands for what it can be expected to ask."""
+        return float(self.size.sum())
 
     @cached_property
     def mean_scale(self) -> float:
@@ -80,13 +93,68 @@ class UserPopulation:
 
     @cached_property
     def individuals(self) -> bool:
-        """Whether every row is one person."""
-        return bool((self.size == 1).all())
+        """Whether every row is one person, or nobody yet."""
+        return bool((self.size <= 1).all())
+
+    @cached_property
+    def informed(self) -> bool:
+        """Whether users choose by what offers are truly worth to them, and among all of them."""
+        return self.estimates is None and self.budget is None and self.inertia is None
 
     @cached_property
     def alike(self) -> bool:
-        """Whether all users are of one type."""
+        """Whether all users are of one type and choose by the same values."""
+        return self.informed and self.same_type
+
+    @cached_property
+    def same_type(self) -> bool:
+        """Whether all users have the same value_scale and beta."""
         return bool((self.beta == self.beta[0]).all() and (self.value_scale == self.value_scale[0]).all())
+
+    def chance_of_task(self, task: int) -> Array | float:
+        """Probability that a request of each row is of that task, (U,), or one number for all."""
+        if self.task_weights is None:
+            return 1.0
+        column = self.task_weights[:, task]
+        return float(column[0]) if len(column) == 1 else column
+
+    def asking(self, task: int) -> "UserPopulation":
+        """The same users weighted by how often they ask for a task; themselves where there is one."""
+        if self.task_weights is None:
+            return self
+        return replace(self, size=self.size * self.chance_of_task(task))
+
+    def facing(self, providers: Array, n_providers: int) -> "UserPopulation":
+        """What they remember and believe of some of the N providers only, by index."""
+        if len(providers) == n_providers:
+            return self
+        place = np.full(n_providers + 1, -1, dtype=np.int16)  # the last entry is that of OUTSIDE
+        place[providers] = np.arange(len(providers))
+        last, estimates = self.last_provider, self.estimates
+        return replace(
+            self,
+            last_provider=None if last is None else place[last],
+            estimates=None if estimates is None else estimates[:, providers],
+        )
+
+    def rows(self, rows: Array) -> "UserPopulation":
+        """Some of the rows, in the order given."""
+
+        def part(table: Array | None) -> Array | None:
+            return None if table is None else table[..., rows]
+
+        weights = self.task_weights
+        return replace(
+            self,
+            value_scale=self.value_scale[rows],
+            beta=self.beta[rows],
+            size=self.size[rows],
+            task_weights=weights if weights is None or len(weights) == 1 else weights[rows],
+            budget=part(self.budget),
+            inertia=part(self.inertia),
+            last_provider=part(self.last_provider),
+            estimates=part(self.estimates),
+        )
 
 
 def alike_users(count: int, beta: float, value_scale: float = 1.0) -> UserPopulation:
@@ -105,7 +173,7 @@ def continuum(count: int, beta: float) -> UserPopulation:
 
 def user_types(users: UserPopulation) -> tuple[Array, Array, Array]:
     """The different (value_scale, beta) among the users and the people of each: three arrays (types,)."""
-    if users.alike:
+    if users.same_type:
         return users.value_scale[:1], users.beta[:1], np.array([float(users.n_people)])
     pairs, row = np.unique(np.column_stack([users.value_scale, users.beta]), axis=0, return_inverse=True)
     return pairs[:, 0], pairs[:, 1], np.bincount(row.ravel(), weights=users.size)
@@ -143,6 +211,20 @@ class Market:
     baseline: float
     outside_value: float
 
+    def only(self, providers: Array) -> "Market":
+        """The same market with some of its providers, by index; itself where they are all."""
+        if len(providers) == self.n_providers:
+            return self
+        return _with_providers(self, tuple(np.asarray(providers).tolist()))
+
+    def of_task(self, task: int) -> "Market":
+        """The market of one of its tasks; itself where there is one."""
+        if self.n_tasks == 1:
+            return self
+        tables: dict[str, Any] = {name: getattr(self, name)[task : task + 1] for name in _TABLES}
+        worth = self.value_of_correct[task : task + 1]
+        return replace(self, tasks=self.tasks[task : task + 1], value_of_correct=worth, **tables)
+
     @property
     def n_tasks(self) -> int:
         return len(self.tasks)
@@ -159,6 +241,18 @@ class Market:
     def quality(self, task: int = 0) -> Array:
         """q: what an answer is worth to a user of value_scale 1, USD per query, (N, K)."""
         return self.value_of_correct[task] * self.worth[task]
+
+
+@lru_cache(maxsize=128)
+def _with_providers(market: Market, rows: tuple[int, ...]) -> Market:
+    """Remembered, because what is worked out for a market is remembered by the market."""
+    at = list(rows)
+    tables: dict[str, Any] = {name: getattr(market, name)[:, at] for name in _TABLES}
+    names, methods = (tuple(all_[i] for i in at) for all_ in (market.providers, market.methods))
+    return replace(market, providers=names, methods=methods, **tables)
+
+
+_TABLES = ("compute_level", "offered", "accuracy", "satisfaction", "tokens", "price", "cost")
 
 
 def games_of(market: Market, task: int, betas: Array, value_scale: Array | float = 1.0) -> Game:
@@ -244,37 +338,47 @@ def check_decisive(market: Market, betas: Array, value_scale: Array | float, whe
 
 
 def make_market(
-    providers: list[Provider],
+    providers: Sequence[Provider] | Sequence[list[Provider]],
     *,
-    value_of_correct_usd: float,
+    value_of_correct_usd: float | Sequence[float],
     baseline: float = PAPER_BASELINE,
     quality_curve: str = "linear",
     outside_value_usd: float = 0.0,
+    levels: int = 0,
 ) -> Market:
-    """The arrays of a market with one task.  Providers with fewer levels are padded with their last one."""
-    most = max(len(provider.curve.compute_level) for provider in providers)
+    """The arrays of a market.  Providers with fewer levels than others are padded with their last one.
+
+    providers             of one task, or a list for each task with the same names in the same order
+    value_of_correct_usd  of the task, or of each
+    levels                room for at least so many
+    """
+    by_task: list[list[Provider]] = [[p] if isinstance(p, Provider) else p for p in providers]
+    if isinstance(providers[0], Provider):
+        by_task = [[provider for task in by_task for provider in task]]
+    first = by_task[0]
+    most = max(levels, *(len(provider.curve.compute_level) for task in by_task for provider in task))
 
     def table(name: str) -> Array:
-        rows = [getattr(provider.curve, name) for provider in providers]
-        return np.array([np.pad(row, (0, most - len(row)), mode="edge") for row in rows])[None]
+        rows = [[getattr(provider.curve, name) for provider in task] for task in by_task]
+        return np.array([[np.pad(row, (0, most - len(row)), mode="edge") for row in task] for task in rows])
 
     tokens, accuracy = table("tokens_per_query"), table("accuracy")
-    usd_per_token = np.array([provider.price_usd_per_million for provider in providers]) / 1e6
+    usd_per_token = np.array([provider.price_usd_per_million for provider in first]) / 1e6
     price = tokens * usd_per_token[:, None]
-    margin = np.array([provider.margin for provider in providers])
-    levels = np.array([len(provider.curve.compute_level) for provider in providers])
+    margin = np.array([provider.margin for provider in first])
+    counts = np.array([[len(provider.curve.compute_level) for provider in task] for task in by_task])
     market = Market(
-        tasks=(providers[0].curve.benchmark,),
-        providers=tuple(provider.name for provider in providers),
-        methods=tuple(provider.curve.method for provider in providers),
+        tasks=tuple(task[0].curve.benchmark for task in by_task),
+        providers=tuple(provider.name for provider in first),
+        methods=tuple(provider.curve.method for provider in first),
         compute_level=table("compute_level"),
-        offered=(np.arange(most) < levels[:, None])[None],
+        offered=np.arange(most) < counts[..., None],
         accuracy=accuracy,
         satisfaction=QUALITY_CURVES[quality_curve](accuracy),
         tokens=tokens,
         price=price,
         cost=price / (1.0 + margin[:, None]),
-        value_of_correct=np.array([value_of_correct_usd]),
+        value_of_correct=np.broadcast_to(value_of_correct_usd, len(by_task)).astype(float),
         baseline=baseline,
         outside_value=outside_value_usd,
     )

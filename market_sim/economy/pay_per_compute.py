@@ -86,6 +86,30 @@ def posted_offer(regime: Regime, market: Market, task: int, actions: Array, valu
     )
 
 
+def beliefs(users: UserPopulation, task: int, quality: Array, price: Array) -> choice.Utilities | None:
+    """beta times what users think they net from offers (N,), USD; None where they know.
+
+    Experience takes the place of true values, the last provider has the benefit of inertia, and offers
+    above a budget are out of reach.
+    """
+    if users.informed:
+        return None
+    known = choice.true_utilities(quality, price, users.value_scale, users.beta)
+
+    def utilities(block: slice) -> Array:
+        beta = users.beta[block]
+        utility = known(block) if users.estimates is None else users.estimates[task][:, block] * beta
+        if users.inertia is not None and users.last_provider is not None:
+            last = users.last_provider[block]
+            loyal = np.flatnonzero(last != OUTSIDE)
+            utility[last[loyal], loyal] += (beta * users.inertia[block])[loyal]
+        if users.budget is not None:
+            utility[price[:, None] > users.budget[block]] = -np.inf
+        return utility
+
+    return utilities
+
+
 def logit_match(
     regime: Regime,
     market: Market,
@@ -94,14 +118,15 @@ def logit_match(
     users: UserPopulation,
     shocks: Shocks | None,
 ) -> Match:
-    """Users pick by the logit over true value."""
+    """Users pick by the logit over what they believe each offer is worth to them."""
     offers = posted(regime, market, task)
     levels = offers.level[actions]
     price = at_levels(offers.price, actions)
     quality = at_levels(offers.quality, actions)
     providers = np.arange(market.n_providers)
     people = users.n_people
-    uniforms = shocks.choice.random(people) if shocks is not None and users.individuals else None
+    uniforms = shocks.choice if shocks is not None and isinstance(shocks.choice, np.ndarray) else None
+    believed = beliefs(users, task, quality, price)
     if users.alike:
         scale, beta = users.value_scale[0], users.beta[0]
         values = scale * quality - price
@@ -120,6 +145,7 @@ def logit_match(
             outside_value=market.outside_value,
             weight=users.size.astype(float),
             uniforms=uniforms,
+            utilities=believed,
         )
         picked, count, unserved = crowd.index, crowd.share, crowd.unserved
         scales = np.divide(crowd.value_share, count, out=np.ones_like(count), where=count > 0)
@@ -138,14 +164,16 @@ def logit_match(
     if picked is not None:
         rows = np.flatnonzero(picked != OUTSIDE)
         drawn = lots(picked[rows].astype(np.int64), np.ones(len(rows)), users.value_scale[rows])
-    elif shocks is not None:
-        values = users.value_scale[:, None] * quality - price
-        log_share, log_out = choice.log_shares(values, users.beta, market.outside_value)
+    elif shocks is not None and isinstance(shocks.choice, np.random.Generator):
+        utility = believed or choice.true_utilities(quality, price, users.value_scale, users.beta)
+        log_share, log_out = choice.log_shares(
+            utility(slice(None)).T, np.ones(len(users.beta)), users.beta * market.outside_value
+        )
         chances = np.exp(np.concatenate([log_share, log_out[:, None]], axis=1))
         chances /= chances.sum(axis=1, keepdims=True)
         counts = shocks.choice.multinomial(users.size, chances)[:, :-1]
-        row, provider = np.nonzero(counts)
-        drawn = lots(provider, counts[row, provider] * 1.0, users.value_scale[row])
+        rows, provider = np.nonzero(counts)
+        drawn = lots(provider, counts[rows, provider] * 1.0, users.value_scale[rows])
     return Match(
         expected=lots(providers, count, scales),
         unserved=unserved,
@@ -179,46 +207,72 @@ def logit_counterfactual(
     providers: Array,
 ) -> Payoffs:
     """U_ik = m_ik sum_u w_u s_iku, in logs: profits that underflow can still be compared."""
+    offers = posted(regime, market, task)
     if users.alike:
         game = posted_game(regime, market, task, float(users.beta[0]), float(users.value_scale[0]))
         logs = log_profits(game, actions)[providers]
     else:
-        logs = _log_profits_of_types(posted(regime, market, task), market, actions, users, providers)
+        logs = _log_profits_of_types(offers, market, task, actions, users, providers)
     scale = logs.max(axis=-1)
-    allowed = posted(regime, market, task).allowed[providers]
+    allowed = offers.allowed[providers]
+    margin = np.where(allowed, (offers.price - offers.cost)[providers], 1.0)
     return Payoffs(
         relative=np.where(allowed, np.exp(logs - scale[:, None]), -np.inf),
         log_scale=scale,
+        share=np.where(allowed, np.exp(logs - np.log(margin)), 0.0),
         logs=np.where(allowed, logs, -np.inf),
     )
 
 
 def _log_profits_of_types(
-    offers: Posted, market: Market, actions: Array, users: UserPopulation, providers: Array
+    offers: Posted, market: Market, task: int, actions: Array, users: UserPopulation, providers: Array
 ) -> Array:
-    """ln U of each own action when users differ (docs/theory.md 2.10), (P, A); -inf if not allowed."""
+    """ln U of each own action when users differ (docs/theory.md 2.10), (P, A); -inf if not allowed.
+
+    Where users go by their experience, nothing a provider does today moves them (docs/round.md).
+    """
     quality, price, allowed = offers.quality, offers.price, offers.allowed
     margin = np.log(np.where(allowed, price - offers.cost, 1.0))
-    log_weight = np.log(users.size / users.n_people)
+    log_weight = np.log(
+        users.size / users.n_people, out=np.full(len(users.size), -np.inf), where=users.size > 0
+    )
+    at_work = at_levels(quality, actions), at_levels(price, actions)
+    standing = beliefs(users, task, *at_work) or choice.true_utilities(
+        *at_work, users.value_scale, users.beta
+    )
     parts = []
     for block in choice.blocks(len(users.beta)):
-        scale, beta = users.value_scale[block], users.beta[block]
-
-        def offer(q: Array, p: Array, scale: Array = scale, beta: Array = beta) -> Array:
-            return beta * (np.multiply.outer(q, scale) - p[..., None])
-
-        standing = offer(at_levels(quality, actions), at_levels(price, actions))
-        rivals = log_sum_of_others(standing.T, beta * market.outside_value).T[providers]
-        own = offer(quality[providers], price[providers])
+        outside = users.beta[block] * market.outside_value
+        rivals = log_sum_of_others(standing(block).T, outside).T[providers]
+        own = np.stack([_own_utilities(users, task, block, i, quality[i], price[i]) for i in providers])
         log_share = -np.logaddexp(0.0, rivals[:, None, :] - own)
         parts.append(log_sum(log_share + log_weight[block]))
     share = log_sum(np.stack(parts), axis=0)
     return np.where(allowed[providers], margin[providers] + share, -np.inf)
 
 
+def _own_utilities(
+    users: UserPopulation, task: int, block: slice, provider: int, quality: Array, price: Array
+) -> Array:
+    """beta times what users believe they would net from each action of one provider, (A, u)."""
+    beta = users.beta[block]
+    if users.estimates is None:
+        utility = beta * (np.multiply.outer(quality, users.value_scale[block]) - price[:, None])
+    else:
+        utility = np.tile(users.estimates[task][provider, block] * beta, (len(price), 1))
+    if users.inertia is not None and users.last_provider is not None:
+        utility += np.where(users.last_provider[block] == provider, beta * users.inertia[block], 0.0)
+    if users.budget is not None:
+        utility[price[:, None] > users.budget[block]] = -np.inf
+    return utility
+
+
 def logit_best_welfare(regime: Regime, market: Market, task: int, users: UserPopulation) -> tuple[float, str]:
-    """The exact optimum where users are alike; else the sum of the types' own optima, a bound."""
-    if users.alike:
+    """The exact optimum where users are alike; else the sum of the types' own optima, a bound.
+
+    Both are of users who know what offers are worth to them: limited users are held against those.
+    """
+    if users.same_type:
         game = posted_game(regime, market, task, float(users.beta[0]), float(users.value_scale[0]))
         return float(social_optimum(game).welfare), "exact"
     offers = posted(regime, market, task)

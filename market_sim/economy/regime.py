@@ -74,12 +74,18 @@ class Actions:
 class Shocks:
     """A round's randomness, one stream per purpose, the same under every regime.
 
-    Individuals take one uniform each, in the order of the users; segments draw counts.
+    Individuals: one uniform number each, (U,), drawn whether used or not.  Segments: what draws counts.
     """
 
-    choice: np.random.Generator
-    outcome: np.random.Generator
-    audit: np.random.Generator
+    choice: Array | np.random.Generator
+    outcome: Array | np.random.Generator
+    audit: Array | np.random.Generator
+
+    def rows(self, rows: Array) -> "Shocks":
+        """Those of some of the individuals."""
+        names = ("choice", "outcome", "audit")
+        parts = {name: getattr(self, name) for name in names}
+        return Shocks(**{k: v[rows] if isinstance(v, np.ndarray) else v for k, v in parts.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +95,7 @@ class Match:
     expected          lots in expectation
     unserved          requests expected to buy nothing, kept apart because people - served loses digits
     drawn             lots as drawn; None under expected demand
-    rows              (L,) the user of each drawn lot; None where users are segments
+    rows              (L,) the row of the users of each drawn lot
     choice            (U,) int16 provider of each individual, OUTSIDE for none; None likewise
     log_sum_usd       expected log-sum surplus per arriving request; None where choice has no noise
     """
@@ -100,6 +106,13 @@ class Match:
     rows: Array | None
     choice: Array | None
     log_sum_usd: float | None
+
+    @property
+    def sales(self) -> tuple[Array, Lots]:
+        """The row of each drawn lot, and the lots.  Raises ValueError where nothing was drawn."""
+        if self.rows is None or self.drawn is None:
+            raise ValueError("the match was made without shocks")
+        return self.rows, self.drawn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,12 +145,27 @@ class Payoffs:
 
     relative   (P, A)  divided by the largest of the provider's own in size; -inf where not allowed
     log_scale  (P,)    ln of that largest, USD: profits themselves may be too small to be told apart
+    share      (P, A)  of arriving requests that each action would attract
     logs       (P, A)  ln of the profits, USD, where all are above zero, -inf where not allowed; else None
     """
 
     relative: Array
     log_scale: Array
+    share: Array
     logs: Array | None = None
+
+    def up_to(self, room: Array) -> "Payoffs":
+        """The same where a provider can serve a share of arriving requests and no more, (P,) or (P, A)."""
+        room = np.broadcast_to(
+            np.asarray(room, dtype=float).reshape(len(self.relative), -1), self.share.shape
+        )
+        served = np.divide(room, self.share, out=np.ones(self.share.shape), where=self.share > room)
+        allowed = np.isfinite(self.relative)
+        cut = np.where(allowed, np.where(allowed, self.relative, 0.0) * served, -np.inf)
+        logs = self.logs
+        if logs is not None:
+            logs = logs + np.log(served, out=np.full(served.shape, -np.inf), where=served > 0)
+        return Payoffs(relative=cut, log_scale=self.log_scale, share=self.share * served, logs=logs)
 
     def usd(self) -> Array:
         """The profits, USD per request, (P, A); -inf where not allowed."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,72 +14,107 @@ from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
     UserPopulation,
-    alike_users,
-    continuum,
     make_market,
     make_providers,
 )
-from market_sim.economy.quality import QualityCurve, bundled_curves, read_curves, select_curves
+from market_sim.economy.quality import (
+    QualityCurve,
+    bundled_curves,
+    bundled_prices,
+    read_curves,
+    select_curves,
+)
 from market_sim.economy.regime import Regime, Terms
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, not_one_of
 from market_sim.experiments.plugins import code_of, rule_from
-from market_sim.experiments.scenario import Learning, RuleChoice, Scenario
+from market_sim.experiments.scenario import ExperienceSection, Learning, RuleChoice, Scenario
+from market_sim.simulation.network import NETWORKS
 from market_sim.theory.learning import RULES
 from market_sim.theory.rule import PLANNED, Rule
 
 
-def curves_of(scenario: Scenario) -> list[QualityCurve]:
-    """The quality curves a scenario selects."""
+def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> list[list[QualityCurve]]:
+    """The quality curves a scenario selects, one list per benchmark with the same models in the same order.
+
+    serves  models that have taken the place of others, by the model replaced
+    """
     section = scenario.market
-    if section.curves is None:
-        curves: Iterable[QualityCurve] = bundled_curves()
-    else:
-        curves = read_curves(scenario.folder / section.curves)
-    return select_curves(
-        list(curves),
-        where=f"{scenario.where}: market",
-        benchmark=section.benchmark,
-        method=section.method,
-        models=section.models,
+    known = list(
+        bundled_curves() if section.curves is None else read_curves(scenario.folder / section.curves)
     )
+    benchmarks = section.benchmark if isinstance(section.benchmark, tuple) else (section.benchmark,)
+    where, models = f"{scenario.where}: market", section.models
+    found: list[list[QualityCurve]] = []
+    for benchmark in benchmarks:
+        if benchmarks.count(benchmark) > 1:
+            raise InputError(f"{where}.benchmark names {benchmark!r} twice")
+        chosen = select_curves(known, where=where, benchmark=benchmark, method=section.method, models=models)
+        models = models or tuple(dict.fromkeys(curve.model for curve in chosen))
+        found.append(chosen)
+    kinds = [[(curve.method, curve.model) for curve in curves] for curves in found]
+    for curves, kind in zip(found, kinds, strict=True):
+        if kind != kinds[0]:
+            method, model = next(iter(set(kinds[0]) ^ set(kind)))
+            raise InputError(f"{where}: {model} was not evaluated by {method} on every benchmark")
+        for place, curve in enumerate(curves):
+            if serves and curve.model in serves:
+                curves[place] = _in_place_of(curve, serves[curve.model], known, scenario.where)
+    return found
 
 
-def market_of(scenario: Scenario) -> Market:
-    """The market of a scenario."""
-    section = scenario.market
-    curves = curves_of(scenario)
-    value = section.value_of_correct_usd
-    if value is None:
-        benchmark = curves[0].benchmark
-        if benchmark not in PAPER_VALUE_OF_CORRECT_USD:
-            raise InputError(
-                f"{scenario.where}: market.value_of_correct_usd is missing, and {benchmark} has no default "
-                f"(those with one are {', '.join(PAPER_VALUE_OF_CORRECT_USD)})"
-            )
-        value = PAPER_VALUE_OF_CORRECT_USD[benchmark]
+def _in_place_of(curve: QualityCurve, model: str, known: list[QualityCurve], where: str) -> QualityCurve:
+    """The curve of another model on the same benchmark, by the same method."""
+    alike = {c.model: c for c in known if (c.benchmark, c.method) == (curve.benchmark, curve.method)}
+    if model not in alike:
+        raise not_one_of(f"{where}: events: a model that serves {curve.benchmark}", model, alike)
+    return alike[model]
+
+
+def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, levels: int = 0) -> Market:
+    """The market of a scenario.
+
+    serves  models that have taken the place of others, by the model replaced: it keeps its name and margin
+    levels  room for at least so many
+    """
+    section, where = scenario.market, f"{scenario.where}: market"
+    to_come = {model for event in scenario.events for model in (event.serves or {}).values()}
+    tasks = []
+    for original, curves in zip(curves_of(scenario), curves_of(scenario, serves), strict=True):
+        there = {curve.model for curve in original}
+        asked = {name: usd for name, usd in section.prices.items() if name in there or name not in to_come}
+        firms = make_providers(original, where=where, prices=asked, margin=section.margin)
+        if serves:
+            prices = {**bundled_prices(), **section.prices}
+            for place, (firm, curve) in enumerate(zip(firms, curves, strict=True)):
+                if curve.model not in prices:
+                    raise InputError(f"{where}.prices has no price for {curve.model!r}, which an event names")
+                price = prices[curve.model]
+                firms[place] = replace(firm, curve=curve, price_usd_per_million=float(price))
+        tasks.append(firms)
     return make_market(
-        make_providers(
-            curves, where=f"{scenario.where}: market", prices=section.prices, margin=section.margin
-        ),
-        value_of_correct_usd=value,
+        tasks,
+        value_of_correct_usd=[_value_of_correct(scenario, firms[0].curve.benchmark) for firms in tasks],
         baseline=section.baseline,
         quality_curve=section.quality_curve,
         outside_value_usd=section.outside_value_usd,
+        levels=levels,
     )
 
 
-def users_of(scenario: Scenario) -> UserPopulation:
-    """The users of a scenario: individuals of one type, or segments."""
-    section = scenario.users
-    if section.segments is None:
-        crowd = continuum if section.demand == "expected" else alike_users
-        return crowd(section.count, section.beta)
-    return UserPopulation(
-        value_scale=np.array([float(segment.value_scale) for segment in section.segments]),
-        beta=np.array([float(segment.beta) for segment in section.segments]),
-        size=np.array([segment.size for segment in section.segments]),
-    )
+def _value_of_correct(scenario: Scenario, benchmark: str) -> float:
+    given = scenario.market.value_of_correct_usd
+    if isinstance(given, dict):
+        if benchmark in given:
+            return given[benchmark]
+    elif given is not None:
+        return given
+    if benchmark not in PAPER_VALUE_OF_CORRECT_USD:
+        raise InputError(
+            f"{scenario.where}: market.value_of_correct_usd is missing, and {benchmark} has no default "
+            f"(those with one are {', '.join(PAPER_VALUE_OF_CORRECT_USD)})"
+        )
+    return PAPER_VALUE_OF_CORRECT_USD[benchmark]
 
 
 def regime_of(scenario: Scenario, market: Market, users: UserPopulation) -> Regime:
@@ -141,43 +177,72 @@ def _made(choice: RuleChoice, where: str) -> Rule:
 
 
 def start_levels_of(scenario: Scenario, market: Market) -> np.ndarray | None:
-    """Index of the level each provider starts at, (N,); None for the regime's own start."""
+    """Index of the level each provider starts at, (T, N); None for the regime's own start."""
     start = scenario.providers.start
     if start == "lowest":
         return None
-    counts = market.offered[0].sum(axis=1)
+    counts = market.offered.sum(axis=-1)
     if start == "highest":
         return counts - 1
     for model in start:
         if model not in market.providers:
             raise not_one_of(f"{scenario.where}: providers.start names a model", model, market.providers)
-    levels = np.zeros(market.n_providers, dtype=np.int64)
-    for i, provider in enumerate(market.providers):
+    levels = np.zeros(counts.shape, dtype=np.int64)
+    for task, i in np.ndindex(counts.shape):
+        provider = market.providers[i]
         if provider not in start:
             continue
-        own = market.compute_level[0, i, : counts[i]]
+        own = market.compute_level[task, i, : counts[task, i]]
         at = np.flatnonzero(own == start[provider])
         if not len(at):
             raise InputError(
                 f"{scenario.where}: providers.start.{provider} = {start[provider]:g} is not a level of it; "
                 f"allowed are {', '.join(f'{level:g}' for level in own)}"
             )
-        levels[i] = at[0]
+        levels[task, i] = at[0]
     return levels
+
+
+def capacity_of(scenario: Scenario, market: Market) -> np.ndarray | None:
+    """Requests that each provider can serve in a round, (N,), inf for any number; None if all can."""
+    given = scenario.providers.capacity
+    if given is None:
+        return None
+    if not isinstance(given, dict):
+        return np.full(market.n_providers, float(given))
+    for model in given:
+        if model not in market.providers:
+            raise not_one_of(f"{scenario.where}: providers.capacity names a model", model, market.providers)
+    return np.array([float(given.get(name, np.inf)) for name in market.providers])
 
 
 def resolved(scenario: Scenario, market: Market) -> dict[str, Any]:
     """The scenario with every default filled in: what a run folder keeps."""
     data = scenario.model_dump(mode="json", exclude_none=True)
-    data["market"]["benchmark"] = market.tasks[0]
-    data["market"]["method"] = list(dict.fromkeys(market.methods))
+    section = data["market"]
+    section["benchmark"] = market.tasks[0] if market.n_tasks == 1 else list(market.tasks)
+    section["method"] = list(dict.fromkeys(market.methods))
     if scenario.market.models is None:
-        data["market"]["models"] = list(dict.fromkeys(curve.model for curve in curves_of(scenario)))
-    data["market"]["value_of_correct_usd"] = float(market.value_of_correct[0])
-    if scenario.market.curves is not None:
-        data["market"]["curves"] = str((scenario.folder / scenario.market.curves).resolve())
+        section["models"] = list(dict.fromkeys(curve.model for curve in curves_of(scenario)[0]))
+    worth = dict(zip(market.tasks, market.value_of_correct.tolist(), strict=True))
+    section["value_of_correct_usd"] = worth if market.n_tasks > 1 else worth[market.tasks[0]]
+    people = data["users"]
+    if scenario.users.information == "experience":
+        people.setdefault("experience", ExperienceSection().model_dump(exclude_none=True))
+        network = people.setdefault("network", {"kind": "none"})
+        if "kind" in network:
+            defaults = {name: p.default for name, p in NETWORKS[network["kind"]].parameters.items()}
+            people["network"] = {"trust": "equal"} | defaults | network
+    for table, key in ((section, "curves"), (people, "types"), (people.get("network", {}), "file")):
+        if key in table:
+            table[key] = str((scenario.folder / table[key]).resolve())
     if scenario.users.segments is not None:
-        del data["users"]["count"], data["users"]["beta"]
+        for key in ("count", "beta", "value_scale"):
+            del data["users"][key]
+    if scenario.users.types is not None:
+        for key in ("beta", "value_scale"):
+            if key not in scenario.users.model_fields_set:
+                del data["users"][key]
     for key in ("learning", "auction_learning"):
         learning: Learning = getattr(scenario.providers, key)
         table = data["providers"][key]
@@ -185,18 +250,28 @@ def resolved(scenario: Scenario, market: Market) -> dict[str, Any]:
             table |= _made(learning.others, scenario.where).values
         for model, choice in learning.by_model.items():
             table[model] |= _made(choice, scenario.where).values
+    if not data["events"]:
+        del data["events"]
     return data
 
 
-def fingerprint(scenario: Scenario, market: Market) -> str:
-    """Twelve hexadecimal digits that change with anything that changes a run: curves and plug-ins too."""
-    data = resolved(scenario, market)
+def fingerprint(scenario: Scenario, markets: Iterable[Market]) -> str:
+    """Twelve hexadecimal digits that change with anything that changes a run: curves and plug-ins too.
+
+    markets  all that the run passes through, the first one first
+    """
+    markets = list(markets)
+    data = resolved(scenario, markets[0])
+    files = [data["users"].pop("types", None), data["users"].get("network", {}).pop("file", None)]
     data["market"].pop("curves", None)
     digest = hashlib.sha256(json.dumps(data, sort_keys=True).encode())
+    for file in files:
+        digest.update(b"" if file is None else Path(file).read_bytes())
     for name in sorted(_plug_ins(scenario)):
         digest.update(code_of(name))
-    for name in ("compute_level", "offered", "accuracy", "tokens", "price", "cost"):
-        digest.update(np.ascontiguousarray(getattr(market, name)).tobytes())
+    for market in markets:
+        for name in ("compute_level", "offered", "accuracy", "tokens", "price", "cost"):
+            digest.update(np.ascontiguousarray(getattr(market, name)).tobytes())
     return digest.hexdigest()[:12]
 
 

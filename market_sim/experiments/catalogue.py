@@ -8,6 +8,7 @@ from market_sim.economy.quality import bundled_curves, bundled_prices
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
 from market_sim.experiments.scenario import load_scenario
+from market_sim.simulation.network import NETWORKS
 from market_sim.theory.learning import RULES
 from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED
 
@@ -42,6 +43,18 @@ def regimes() -> Rows:
     return [
         {"regime": regime.name, "what it does": regime.summary, "source": regime.source}
         for regime in REGIMES.values()
+    ]
+
+
+def networks() -> Rows:
+    return [
+        {
+            "network": kind.name,
+            "what it is": kind.summary,
+            "parameters": ", ".join(f"{name} = {p.default:g}" for name, p in kind.parameters.items()),
+            "source": kind.source,
+        }
+        for kind in NETWORKS.values()
     ]
 
 
@@ -88,6 +101,7 @@ def scenarios() -> Rows:
 CATALOGUES: dict[str, Callable[[], Rows]] = {
     "rules": rules,
     "regimes": regimes,
+    "networks": networks,
     "models": models,
     "benchmarks": benchmarks,
     "scenarios": scenarios,

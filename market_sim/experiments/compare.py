@@ -9,8 +9,9 @@ import numpy as np
 
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.run import Progress, Run, defined, parts_of, run
+from market_sim.experiments.run import Progress, Run, defined, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.timeline import timeline_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,7 +98,7 @@ def compare(
             raise not_one_of("--regimes", regime, REGIMES)
         if regimes.count(regime) > 1:
             raise InputError(f"--regimes names {regime!r} twice")
-        parts_of(changed(scenario, regime__kind=regime))
+        timeline_of(changed(scenario, regime__kind=regime))
     runs = []
     for number, regime in enumerate(regimes):
 
@@ -121,7 +122,7 @@ def _measures(run: Run) -> Measures:
     return Measures(
         regime=run.regime,
         expected_provider_profit_usd=run.mean("expected_welfare_usd") - run.mean("expected_user_value_usd"),
-        shares={name: row["share"] for name, row in run.provider_means().items()},
+        shares=run.shares(),
         **{name: run.mean(name) for name in run.rounds if name in wanted},
     )
 

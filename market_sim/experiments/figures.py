@@ -220,7 +220,7 @@ def staircases(ax: Axes, x: Array, levels: Mapping[str, Array]) -> None:
     """
     names = in_family_order(levels)
     every = np.unique(np.concatenate([levels[name] for name in names]))
-    level_axis(ax.yaxis, every)
+    level_axis(ax.yaxis, every[np.isfinite(every)])  # who is away stands nowhere
     doubling = ax.get_yscale() == "log"
     gap = min(0.07, 0.6 / len(names))
     shifts = gap * (np.arange(len(names)) - (len(names) - 1) / 2)
@@ -355,34 +355,36 @@ _MOST_BLOCKS = 240
 
 @styled
 def play_figure(rounds: Mapping[str, Array], providers: Mapping[str, Array], heading: str) -> Figure:
-    """A run in three panels over rounds: compute levels, surplus against the optimum, market shares.
+    """A run in panels over rounds: compute levels by benchmark, surplus against the optimum, market shares.
 
     rounds     columns of the rounds table, (T,) each: round, expected_welfare_usd, welfare_usd,
                expected_user_value_usd, inefficiency, first_best_gap_usd, outside_share
-    providers  columns of the providers table, (T * N,) each: provider, compute_level, share
+    providers  columns of the providers table, (T * benchmarks * N,) each: benchmark, provider,
+               compute_level, share
     heading    names the run
     """
     x = np.asarray(rounds["round"])
     length = -(-len(x) // _MOST_BLOCKS)
-    owner = np.asarray(providers["provider"])
-    names = list(dict.fromkeys(owner.tolist()))
-    levels, shares = (
-        {name: _block_means(np.asarray(providers[column])[owner == name], length) for name in names}
-        for column in ("compute_level", "share")
-    )
+    names, tasks = (list(dict.fromkeys(providers[key].tolist())) for key in ("provider", "benchmark"))
+    shape = (len(x), len(tasks), len(names))
+    level, share = (np.reshape(providers[column], shape) for column in ("compute_level", "share"))
     starts = np.append(x[::length], x[-1])
-    fig = new_figure(6.4)
-    axes = fig.subplots(3, 1, sharex=True, height_ratios=(1.1, 1, 1))
-    staircases(axes[0], starts, levels)
-    axes[0].set_ylabel("compute level")
-    _draw_surplus(axes[1], starts, rounds, length)
-    stacked_shares(axes[2], starts, shares, _block_means(rounds["outside_share"], length))
-    axes[2].set_xlabel("round")
-    axes[2].set_xlim(x[0], max(x[-1], x[0] + 1))
+    fig = new_figure(6.4 + 1.7 * (len(tasks) - 1))
+    *ladders, middle, last = axes = fig.subplots(
+        len(tasks) + 2, 1, sharex=True, height_ratios=(*[1.1] * len(tasks), 1, 1)
+    )
+    for t, (ax, task) in enumerate(zip(ladders, tasks, strict=True)):
+        staircases(ax, starts, {name: _block_means(level[:, t, i], length) for i, name in enumerate(names)})
+        ax.set_ylabel("compute level" + (f"\n{task}" if len(tasks) > 1 else ""))
+    _draw_surplus(middle, starts, rounds, length)
+    shares = {name: _block_means(share[:, :, i].sum(axis=1), length) for i, name in enumerate(names)}
+    stacked_shares(last, starts, shares, _block_means(rounds["outside_share"], length))
+    last.set_xlabel("round")
+    last.set_xlim(x[0], max(x[-1], x[0] + 1))
     sns.despine(fig=fig)
     fig.align_ylabels(axes)
     models = [Line2D([], [], color=colour_of(name), lw=3, label=name) for name in in_family_order(names)]
-    surplus = axes[1].get_legend_handles_labels()[0]
+    surplus = middle.get_legend_handles_labels()[0]
     legend_beside(fig, [*models, Patch(fc=LOST, label="buys nothing"), *surplus])
     note = (
         "Levels that coincide are drawn side by side. Welfare and users' part are expectations, the thin "

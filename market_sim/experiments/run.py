@@ -9,25 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_sim.economy.market import Market, check_decisive
-from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.build import (
     fingerprint,
-    market_of,
-    regime_of,
     resolved,
-    rules_of,
-    start_levels_of,
     to_toml,
-    users_of,
 )
+from market_sim.experiments.reached import Reached, defined, reached_by
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.timeline import timeline_of
 from market_sim.simulation.model import MarketModel
-from market_sim.simulation.round import TASK, Parts
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CONVERGENCE = "convergence.json"
 
 Progress = Callable[[int, int], None]
 """Called with rounds done and rounds in all."""
@@ -39,8 +35,10 @@ class Run:
 
     fingerprint        of the resolved scenario
     rounds, providers  columns of rounds.parquet and providers.parquet (docs/formats.md)
+    reached            whether play settled, cycled or neither, how far from equilibrium (convergence.json)
     folder             where it was kept; None where it was not
     reused             whether the rows were read from an earlier run of the same scenario and seed
+    last_event         the round of the last event, 0 if there is none
     """
 
     name: str
@@ -49,13 +47,15 @@ class Run:
     fingerprint: str
     rounds: dict[str, np.ndarray]
     providers: dict[str, np.ndarray]
+    reached: Reached
     folder: Path | None
     reused: bool
+    last_event: int = 0
 
     def late(self) -> slice:
-        """The second half of the rounds, which summaries average over."""
+        """The second half of the rounds since the last event, which summaries average over."""
         n = len(self.rounds["round"])
-        return slice(min(n - 1, 1 + (n - 1) // 2), n)
+        return slice(min(n - 1, 1 + (n - 1 + self.last_event) // 2), n)
 
     def mean(self, column: str) -> float:
         """Mean of a column of rounds over the second half, leaving out rounds where it is undefined."""
@@ -63,17 +63,30 @@ class Run:
         defined = values[~np.isnan(values)]
         return float(defined.mean()) if len(defined) else float("nan")
 
-    def provider_means(self) -> dict[str, dict[str, float]]:
-        """Each provider's last compute level, and its mean share over the second half of the rounds."""
+    def provider_means(self) -> dict[str, dict[str, float | None]]:
+        """Each provider's last compute level, None if it left, and its mean share over the second half of the
+        rounds; by "provider / benchmark" where there are several."""
         late = self.providers["round"] >= self.rounds["round"][self.late()][0]
+        tasks = list(dict.fromkeys(self.providers["benchmark"].tolist()))
         found = {}
         for name in dict.fromkeys(self.providers["provider"].tolist()):
-            own = late & (self.providers["provider"] == name)
-            found[name] = {
-                "compute_level": float(self.providers["compute_level"][own][-1]),
-                "share": float(self.providers["share"][own].mean()),
-            }
+            for task in tasks:
+                own = late & (self.providers["provider"] == name) & (self.providers["benchmark"] == task)
+                found[name if len(tasks) == 1 else f"{name} / {task}"] = {
+                    "compute_level": defined(float(self.providers["compute_level"][own][-1])),
+                    "share": float(self.providers["share"][own].mean()),
+                }
         return found
+
+    def shares(self) -> dict[str, float]:
+        """Each provider's mean share of arriving requests over the second half of the rounds."""
+        late = self.providers["round"] >= self.rounds["round"][self.late()][0]
+        rounds = len(self.rounds["round"][self.late()])
+        names = self.providers["provider"]
+        return {
+            name: float(self.providers["share"][late & (names == name)].sum() / rounds)
+            for name in dict.fromkeys(names.tolist())
+        }
 
     def summary(self) -> dict[str, Any]:
         """Means over the second half of the rounds, and each provider's level and share."""
@@ -86,6 +99,7 @@ class Run:
             "averaged_from_round": int(self.rounds["round"][self.late()][0]),
             "means": {name: defined(self.mean(name)) for name in columns},
             "providers": self.provider_means(),
+            "convergence": self.reached.to_dict(),
             "folder": None if self.folder is None else str(self.folder),
         }
 
@@ -100,32 +114,6 @@ class Run:
             f"<Run {self.name} {self.regime} seed={self.seed}: {self.rounds['round'][-1]} rounds, "
             f"welfare {1000 * self.mean('welfare_usd'):.3f} USD per 1,000 queries>"
         )
-
-
-def parts_of(scenario: Scenario, market: Market | None = None) -> Parts:
-    """What the scenario's rounds are played with."""
-    users = scenario.users
-    if scenario.output.requests and (users.demand == "expected" or users.segments is not None):
-        what = 'users.demand = "expected"' if users.demand == "expected" else "users.segments"
-        raise InputError(
-            f"{scenario.where}: output.requests keeps a row per request, and {what} has none of its own"
-        )
-    market = market_of(scenario) if market is None else market
-    population = users_of(scenario)
-    check_decisive(market, population.beta, population.value_scale, scenario.where)
-    regime = regime_of(scenario, market, population)
-    return Parts(
-        market=market,
-        users=population,
-        regime=regime,
-        rules=rules_of(scenario, market, regime),
-        activation=scenario.providers.activation,
-        demand=scenario.users.demand,
-        seed=scenario.seed,
-        start_levels=start_levels_of(scenario, market),
-        metrics_every=scenario.output.metrics_every,
-        keep_requests=scenario.output.requests,
-    )
 
 
 def run(
@@ -146,14 +134,14 @@ def run(
     Raises InputError for a bad scenario, before anything is written.
     """
     scenario = changed(load_scenario(scenario), seed=seed, rounds=rounds, regime__kind=regime)
-    market = market_of(scenario)
-    parts = parts_of(scenario, market)
-    digest = fingerprint(scenario, market)
+    timeline = timeline_of(scenario)
+    parts, market = timeline.first, timeline.first.market
+    digest = fingerprint(scenario, timeline.markets)
     folder = None
     if out is not None:
         folder = Path(out) / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
 
-    def result(tables: dict[str, dict[str, np.ndarray]], *, reused: bool) -> Run:
+    def result(tables: dict[str, dict[str, np.ndarray]], reached: Reached, *, reused: bool) -> Run:
         return Run(
             name=scenario.name,
             regime=scenario.regime.kind,
@@ -161,15 +149,17 @@ def run(
             fingerprint=digest,
             rounds=tables["rounds"],
             providers=tables["providers"],
+            reached=reached,
             folder=folder,
             reused=reused,
+            last_event=max((event.round for event in scenario.events), default=0),
         )
 
-    if folder is not None and not force and store.manifest_of(folder) is not None:
+    if folder is not None and not force and _is_whole(folder):
         kept = {table: store.read_table(folder / f"{table}.parquet") for table in ("rounds", "providers")}
-        return result(kept, reused=True)
+        return result(kept, store.read_json(folder / CONVERGENCE, Reached.from_dict), reused=True)
     started, clock = datetime.now(UTC), time.perf_counter()
-    model = MarketModel.from_parts(parts)
+    model = MarketModel.from_parts(parts, timeline.later)
     for done in range(scenario.rounds):
         model.step()
         if progress is not None:
@@ -177,6 +167,10 @@ def run(
     tables = {"rounds": model.recorder.rounds(), "providers": model.recorder.providers()}
     if scenario.output.requests:
         tables["requests"] = model.recorder.requests()
+    last = max((event.round for event in scenario.events), default=0)
+    last = min(last, scenario.rounds - 1)  # there is at least one round to measure
+    since = {name: column[last:] for name, column in tables["rounds"].items()}
+    reached = reached_by(model.parts, model.recorder.actions()[last:], since)
 
     if folder is not None:
         manifest = {
@@ -186,7 +180,7 @@ def run(
             "versions": store.versions(),
             "git_commit": store.git_commit(),
             "started": started.isoformat(timespec="seconds"),
-            "optimum_kind": parts.regime.best_welfare(parts.regime, market, TASK, parts.users)[1],
+            "optimum_kind": parts.regime.best_welfare(parts.regime, market, 0, parts.users)[1],
             "wall_time_s": round(time.perf_counter() - clock, 3),
             "rows": {table: len(columns["round"]) for table, columns in tables.items()},
             "complete": True,
@@ -196,12 +190,13 @@ def run(
             (draft / "scenario.toml").write_text(to_toml(resolved(scenario, market)), encoding="utf-8")
             for table, columns in tables.items():
                 store.write_table(draft / f"{table}.parquet", columns)
+            store.write_json(draft / CONVERGENCE, reached.to_dict())
             store.write_json(draft / store.MANIFEST, manifest)
 
         store.write_folder(folder, write)
-    return result(tables, reused=False)
+    return result(tables, reached, reused=False)
 
 
-def defined(value: float) -> float | None:
-    """None, which JSON has, for what is undefined or infinite."""
-    return value if np.isfinite(value) else None
+def _is_whole(folder: Path) -> bool:
+    """Whether a run stands there, one of this version: earlier ones did not measure convergence."""
+    return store.manifest_of(folder) is not None and (folder / CONVERGENCE).exists()

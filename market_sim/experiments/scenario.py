@@ -7,6 +7,7 @@ refused with one sentence.  Everything after that trusts it.
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -60,6 +61,7 @@ NotTiny = Annotated[float, Field(ge=1e-9, le=MOST_USD, allow_inf_nan=False)]
 Level = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
+Capacity = Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 RuleName = Annotated[str, _known(RULES, or_like=r"[\w.]+:\w+$")]
 RegimeName = Annotated[str, _known(REGIMES)]
@@ -71,6 +73,10 @@ def _as_tuple(value: Any) -> Any:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
+Benchmarks = Annotated[
+    str | Annotated[tuple[str, ...], Field(min_length=1)],
+    BeforeValidator(_as_tuple),
+]
 Methods = Annotated[
     str | Annotated[tuple[str, ...], Field(min_length=1)],
     BeforeValidator(_as_tuple),
@@ -85,11 +91,11 @@ class MarketSection(_Section):
     """What is served and what it is worth."""
 
     curves: str | None = None
-    benchmark: str | None = None
+    benchmark: Benchmarks | None = None
     method: Methods | None = None
     models: Names | None = None
     prices: dict[str, NotTiny] = {}
-    value_of_correct_usd: Positive | None = None
+    value_of_correct_usd: Positive | dict[str, Positive] | None = None
     baseline: Probability = PAPER_BASELINE
     quality_curve: CurveName = "linear"
     margin: Positive | dict[str, Positive] = PAPER_MARGIN
@@ -102,22 +108,51 @@ class Segment(_Section):
     size: Annotated[int, Field(ge=1, le=MOST_PEOPLE)]
     beta: Rationality
     value_scale: Positive = 1.0
+    budget_usd: Positive | None = None
+    tasks: dict[str, NotNegative] | None = None
+
+
+class ExperienceSection(_Section):
+    """How users learn what offers are worth (simulation/experience.py)."""
+
+    prior_usd: Usd | None = None
+    step: Annotated[float, Field(gt=0, le=1)] = 0.2
+    trust: Annotated[float, Field(ge=0, lt=1)] = 0.3
+    forgetting: Probability = 0.0
+
+
+Distribution = dict[str, Any]
+"""{distribution = "lognormal", median = 1000, sigma = 0.5}; read where users are made."""
 
 
 class UsersSection(_Section):
     """Who buys."""
 
     count: Annotated[int, Field(ge=1, le=MOST_PEOPLE)] = 2000
-    beta: Rationality = 1000.0
+    beta: Rationality | Distribution = 1000.0
+    value_scale: Positive | Distribution = 1.0
+    budget_usd: Positive | Distribution | None = None
+    inertia_usd: Positive | Distribution | None = None
+    types: str | None = None
     segments: Annotated[tuple[Segment, ...], BeforeValidator(_as_tuple), Field(min_length=1)] | None = None
-    information: Literal["full"] = "full"
+    tasks: dict[str, NotNegative] | None = None
+    information: Literal["full", "experience"] = "full"
+    experience: ExperienceSection | None = None
+    network: dict[str, Any] | None = None
     demand: Literal["sampled", "expected"] = "sampled"
 
     @model_validator(mode="before")
     @classmethod
     def _one_description(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "segments" in data and {"count", "beta"} & set(data):
-            raise ValueError("segments say how many users there are and their beta: leave count and beta out")
+        if not isinstance(data, dict):
+            return data
+        own = [key for key in ("count", "beta", "value_scale", "budget_usd", "types") if key in data]
+        if own and "segments" in data:
+            raise ValueError(f"segments say how many users there are and who: leave {' and '.join(own)} out")
+        if data.get("information") != "experience":
+            for key in ("experience", "network"):
+                if key in data:
+                    raise ValueError(f'{key} needs information = "experience"')
         return data
 
     @model_validator(mode="after")
@@ -126,6 +161,13 @@ class UsersSection(_Section):
             raise ValueError(
                 f"count = {self.count} is too many to draw one by one (at most {MOST_INDIVIDUALS}); "
                 'use segments, or demand = "expected"'
+            )
+        personal = [key for key in ("inertia_usd",) if getattr(self, key) is not None]
+        personal += ['information = "experience"'] if self.information == "experience" else []
+        if personal and (self.demand == "expected" or self.segments is not None):
+            raise ValueError(
+                f"{personal[0]} belongs to people who are drawn one by one: leave segments and "
+                'demand = "expected" out'
             )
         return self
 
@@ -181,6 +223,7 @@ class ProvidersSection(_Section):
     learning: Learning = Learning.model_validate({"rule": "better_reply"})
     auction_learning: Learning = Learning.model_validate({"rule": "truthful"})
     activation: Literal["default", "one_at_a_time", "simultaneous"] = "default"
+    capacity: Capacity | dict[str, Capacity] | None = None
     start: Literal["lowest", "highest"] | dict[str, Level] = "lowest"
 
 
@@ -192,6 +235,24 @@ class RegimeSection(_Section):
     audit_probability: Probability = 0.0
     clawback: NotNegative = 1.0
     ties: Literal["lowest", "random"] = "lowest"
+
+
+class Event(_Section):
+    """What changes at the beginning of a round; it stays changed."""
+
+    round: Annotated[int, Field(ge=1)]
+    enters: Names | None = None
+    leaves: Names | None = None
+    prices: dict[str, NotTiny] | None = None
+    serves: dict[str, str] | None = None
+    demand: Annotated[float, Field(gt=0, le=1000)] | None = None
+    regime: RegimeSection | None = None
+
+    @model_validator(mode="after")
+    def _something_happens(self) -> Self:
+        if all(getattr(self, key) is None for key in type(self).model_fields if key != "round"):
+            raise ValueError("nothing happens: name enters, leaves, prices, serves, demand or regime")
+        return self
 
 
 class OutputSection(_Section):
@@ -211,7 +272,23 @@ class Scenario(_Section):
     users: UsersSection = UsersSection()
     providers: ProvidersSection = ProvidersSection()
     regime: RegimeSection = RegimeSection()
+    events: Annotated[tuple[Event, ...], BeforeValidator(_as_tuple)] = ()
     output: OutputSection = OutputSection()
+
+    @model_validator(mode="after")
+    def _events_in_order(self) -> Self:
+        rounds = [event.round for event in self.events]
+        for place, (earlier, later) in enumerate(pairwise(rounds), start=1):
+            if later <= earlier:
+                raise ValueError(
+                    f"events.{place}.round = {later} comes after round {earlier}: events must be in order, "
+                    "and one a round"
+                )
+        if rounds and rounds[-1] > self.rounds:
+            raise ValueError(
+                f"events.{len(rounds) - 1}.round = {rounds[-1]} is beyond the last round, {self.rounds}"
+            )
+        return self
 
     _where: str = PrivateAttr(default="scenario")
     _folder: Path = PrivateAttr(default=Path())
@@ -280,6 +357,8 @@ def changed(scenario: Scenario, **changes: Any) -> Scenario:
         for section in sections:
             place = place.setdefault(section, {})
         place[name] = value.item() if isinstance(value, np.generic) else value
+    if "events" in data and isinstance(rounds := data.get("rounds"), int):  # a shorter run ends before some
+        data["events"] = [event for event in data["events"] if event["round"] <= rounds]
     return _checked(data, scenario.where, scenario.folder)
 
 
@@ -312,6 +391,8 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
         return f"{field or first['loc'][-1]} is missing"
     if kind == "value_error":
         message = str(first["ctx"]["error"])
+        if not field:  # about the whole of the file
+            return message
         return (
             f"{field} = {got!r} {message}" if message.startswith("is not one of") else f"{field}: {message}"
         )
@@ -360,5 +441,7 @@ def _known_keys(path: list[str | int]) -> list[str]:
         if isinstance(part, int):
             continue
         annotation = section.model_fields[part].annotation
-        section = Segment if part == "segments" else annotation
+        section = {"segments": Segment, "events": Event, "experience": ExperienceSection}.get(
+            part, annotation
+        )
     return list(section.model_fields)

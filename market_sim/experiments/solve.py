@@ -10,7 +10,8 @@ from numpy.typing import ArrayLike
 from market_sim.economy.market import MOST_RATIONAL, Market, check_decisive
 from market_sim.economy.solve import Solutions, solve_market
 from market_sim.errors import InputError
-from market_sim.experiments.build import market_of, users_of
+from market_sim.experiments.build import market_of
+from market_sim.experiments.people import users_of
 from market_sim.experiments.scenario import Scenario, load_scenario
 from market_sim.theory.arrays import Array
 
@@ -20,22 +21,31 @@ def solve(
     *,
     beta: float | ArrayLike | None = None,
 ) -> Solutions:
-    """Solve a scenario's market for its own rationality, or for the given ones, in one pass.
+    """Solve a scenario's market for its own rationality, or for the given ones, benchmark by benchmark.
+
+    It is the market of its start, before any events, and of users who know it: without experience, inertia,
+    budgets and capacity.
 
     beta  1/USD, one or a list
     Raises InputError for a bad scenario or beta, or for users of several types: no list of equilibria is
     complete then (docs/theory.md 2.10).
     """
     scenario = load_scenario(scenario)
-    market, users = market_of(scenario), users_of(scenario)
-    if not users.alike:
+    market = market_of(scenario)
+    users = users_of(scenario, market)
+    if not users.same_type:
         raise InputError(
-            f"{scenario.where}: users.segments differ, and a market is solved exactly for users of one type; "
+            f"{scenario.where}: users differ, and a market is solved exactly for users of one type; "
             "play it with run"
         )
     betas = users.beta[:1] if beta is None else _betas(beta)
     check_decisive(market, betas, users.value_scale[0], scenario.where)
-    return solve_market(market, betas, seed=scenario.seed, value_scale=float(users.value_scale[0]))
+    scale = float(users.value_scale[0])
+    by_task = [
+        solve_market(market.of_task(task), betas, seed=scenario.seed, value_scale=scale)
+        for task in range(market.n_tasks)
+    ]
+    return Solutions(solution for solutions in by_task for solution in solutions)
 
 
 def _betas(beta: ArrayLike) -> Array:

@@ -76,6 +76,14 @@ def write_json(path: Path, data: Mapping[str, Any]) -> None:
     path.write_text(json.dumps(data, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
+def read_json[T](path: Path, made_from: Callable[[dict[str, Any]], T]) -> T:
+    """What a JSON file holds, made into what it stands for."""
+    try:
+        return made_from(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: cannot be read; --force plays the run again") from None
+
+
 def manifest_of(folder: Path) -> dict[str, Any] | None:
     """The manifest of a complete folder; None where there is none."""
     try:

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 import mesa
+import numpy as np
 
-from market_sim.simulation.round import TASK
+from market_sim.theory.arrays import Array
 from market_sim.theory.choice import OUTSIDE
 
 if TYPE_CHECKING:
@@ -31,22 +32,24 @@ class ProviderAgent(mesa.Agent):
     @property
     def compute_level(self) -> float:
         """Samples, or bin of reasoning effort; the mean over the round's requests."""
-        return float(self.model.record.providers.compute_level[self.index])
+        rows = self.model.record.providers
+        return _mean(rows.compute_level[:, self.index], rows.requests[:, self.index])
 
     @property
     def bid_usd(self) -> float:
         """Price bid per query, USD; NaN under posted prices."""
-        return float(self.model.record.providers.bid_usd[self.index])
+        rows = self.model.record.providers
+        return _mean(rows.bid_usd[:, self.index], rows.requests[:, self.index])
 
     @property
     def share(self) -> float:
         """Share of the round's arriving requests."""
-        return float(self.model.record.providers.share[self.index])
+        return float(self.model.record.providers.share[:, self.index].sum())
 
     @property
     def profit_usd(self) -> float:
         """Profit of the round, USD."""
-        return float(self.model.record.providers.profit_usd[self.index])
+        return float(self.model.record.providers.profit_usd[:, self.index].sum())
 
 
 class UserAgent(mesa.Agent):
@@ -68,10 +71,11 @@ class UserAgent(mesa.Agent):
         return float(self.model.parts.users.beta[self.row])
 
     @property
-    def value_of_correct_usd(self) -> float:
-        """What a correct answer is worth to this user, USD."""
+    def value_of_correct_usd(self) -> dict[str, float]:
+        """What a correct answer is worth to this user, USD, by benchmark."""
         users, market = self.model.parts.users, self.model.parts.market
-        return float(users.value_scale[self.row] * market.value_of_correct[TASK])
+        worth = users.value_scale[self.row] * market.value_of_correct
+        return dict(zip(market.tasks, worth.tolist(), strict=True))
 
     @property
     def provider(self) -> str | None:
@@ -89,4 +93,9 @@ class CrowdAgent(mesa.Agent):
 
     @property
     def people(self) -> int:
-        return self.model.parts.users.n_people
+        return int(self.model.parts.users.n_people)
+
+
+def _mean(column: Array, requests: Array) -> float:
+    """Mean over tasks, weighted by requests; the plain one where nobody asked."""
+    return float(np.average(column, weights=requests) if requests.sum() > 0 else column.mean())

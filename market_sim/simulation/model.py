@@ -1,6 +1,6 @@
 """The market as a Mesa model: step() plays one round (simulation/round.py) and nothing else."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from numbers import Integral, Real
 from typing import Any, Self, get_args
@@ -24,6 +24,7 @@ from market_sim.economy.quality import METHODS, bundled_curves, select_curves
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, not_one_of
 from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
+from market_sim.simulation.events import carry_over
 from market_sim.simulation.recorder import PROVIDER_COLUMNS, ROUND_COLUMNS, Recorder
 from market_sim.simulation.round import Activation, Demand, Parts, Record, State, begin, play_round
 from market_sim.theory.learning import RULES
@@ -123,21 +124,25 @@ class MarketModel(mesa.Model):
                 activation=activation,
                 demand=demand,
                 seed=int(seed),
-            )
+            ),
+            {},
         )
 
     @classmethod
-    def from_parts(cls, parts: Parts) -> Self:
-        """A model of a market, population, regime and rules made elsewhere; parts.seed is its seed."""
+    def from_parts(cls, parts: Parts, later: Mapping[int, Parts] | None = None) -> Self:
+        """A model of a market, population, regime and rules made elsewhere; parts.seed is its seed.
+
+        later  what replaces the parts, by the round before which it does
+        """
         model = cls.__new__(cls)
         mesa.Model.__init__(model, rng=parts.seed)
-        model._begin(parts)
+        model._begin(parts, later or {})
         return model
 
-    def _begin(self, parts: Parts) -> None:
-        self.parts = parts
+    def _begin(self, parts: Parts, later: Mapping[int, Parts]) -> None:
+        self.parts, self.later = parts, later
         self.state, self.record = begin(parts)
-        self.recorder = Recorder(parts.market.tasks[0], parts.market.providers)
+        self.recorder = Recorder(parts.market.tasks, parts.market.providers)
         for index in range(parts.market.n_providers):
             ProviderAgent(self, index)
         if parts.users.individuals and parts.users.n_people > MOST_USER_AGENTS:
@@ -149,12 +154,16 @@ class MarketModel(mesa.Model):
             model_reporters={
                 name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
             },
-            tables={"providers": ["round", "provider", *PROVIDER_COLUMNS]},
+            tables={"providers": ["round", "benchmark", "provider", *PROVIDER_COLUMNS]},
         )
         self._keep()
 
     def step(self) -> None:
-        """Play one round."""
+        """Play one round, after the events that come before it."""
+        after = self.later.get(self.state.round + 1)
+        if after is not None:
+            self.state = carry_over(self.parts, after, self.state)
+            self.parts = after
         self.state, self.record = play_round(self.parts, self.state)
         self._keep()
 
@@ -163,11 +172,12 @@ class MarketModel(mesa.Model):
         self.datacollector.collect(self)
         # Columns are extended whole: add_table_row would be one call per provider and round.
         table = self.datacollector.tables["providers"]
-        names = self.parts.market.providers
-        table["round"].extend([self.state.round] * len(names))
-        table["provider"].extend(names)
+        tasks, names = self.parts.market.tasks, self.parts.market.providers
+        table["round"].extend([self.state.round] * len(tasks) * len(names))
+        table["benchmark"].extend(task for task in tasks for _ in names)
+        table["provider"].extend(names * len(tasks))
         for column in PROVIDER_COLUMNS:
-            table[column].extend(getattr(self.record.providers, column).tolist())
+            table[column].extend(getattr(self.record.providers, column).ravel().tolist())
 
 
 def _of_last_round(model: MarketModel, name: str) -> float:

@@ -15,9 +15,10 @@ REQUEST_COLUMNS = tuple(field.name for field in fields(RequestRows))
 class Recorder:
     """Keeps every record of a run by column; `rounds()`, `providers()` and `requests()` give the tables."""
 
-    def __init__(self, benchmark: str, providers: tuple[str, ...]) -> None:
-        self._benchmark = benchmark
-        self._names = providers
+    def __init__(self, tasks: tuple[str, ...], providers: tuple[str, ...]) -> None:
+        self._tasks = np.array(tasks)
+        self._names = np.array(providers)
+        self._actions: list[Array] = []
         self._rows: list[RoundRow] = []
         self._providers: list[ProviderRows] = []
         self._requests: list[tuple[int, RequestRows]] = []
@@ -26,33 +27,41 @@ class Recorder:
         return len(self._rows)
 
     def add(self, record: Record) -> None:
+        self._actions.append(record.actions)
         self._rows.append(record.row)
         self._providers.append(record.providers)
         if record.requests is not None:
             self._requests.append((record.row.round, record.requests))
+
+    def actions(self) -> Array:
+        """What each provider stood at, (rounds, T, N)."""
+        return np.stack(self._actions)
 
     def rounds(self) -> dict[str, Array]:
         """One row per round."""
         return {name: np.array([getattr(row, name) for row in self._rows]) for name in ROUND_COLUMNS}
 
     def providers(self) -> dict[str, Array]:
-        """One row per round and provider."""
-        n, rounds = len(self._names), np.array([row.round for row in self._rows])
+        """One row per round, task and provider."""
+        tasks, names, rounds = self._tasks, self._names, np.array([row.round for row in self._rows])
         head = {
-            "round": np.repeat(rounds, n),
-            "benchmark": np.full(n * len(rounds), self._benchmark),
-            "provider": np.tile(np.array(self._names), len(rounds)),
+            "round": np.repeat(rounds, len(tasks) * len(names)),
+            "benchmark": np.tile(np.repeat(tasks, len(names)), len(rounds)),
+            "provider": np.tile(names, len(rounds) * len(tasks)),
         }
         return head | {
-            name: np.concatenate([getattr(rows, name) for rows in self._providers])
+            name: np.concatenate([getattr(rows, name).ravel() for rows in self._providers])
             for name in PROVIDER_COLUMNS
         }
 
     def requests(self) -> dict[str, Array]:
         """One row per served request, where they were kept."""
-        head = {"round": np.concatenate([np.full(len(rows.user), t) for t, rows in self._requests])}
         body = {
             name: np.concatenate([getattr(rows, name) for _, rows in self._requests])
             for name in REQUEST_COLUMNS
         }
-        return head | body | {"provider": np.array(self._names)[body["provider"]]}
+        head = {
+            "round": np.concatenate([np.full(len(rows.user), t) for t, rows in self._requests]),
+            "benchmark": self._tasks[body.pop("task")],
+        }
+        return head | body | {"provider": self._names[body["provider"]]}

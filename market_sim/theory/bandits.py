@@ -68,8 +68,8 @@ def thompson(noise: float) -> Functions:
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
-        # Halfway between two uniform numbers: a draw of exactly 0 would be a deviation of -inf.
-        deviates = ndtri(uniforms[:, : view.allowed.shape[1]] + 2.0**-54)
+        # A draw of exactly 0 would be a deviation of -inf.
+        deviates = ndtri(np.maximum(uniforms[:, : view.allowed.shape[1]], 2.0**-54))
         believed = memory.mean + noise / np.sqrt(memory.played + 1.0) * deviates
         return np.where(view.allowed, believed, -np.inf).argmax(axis=1)
 

@@ -10,7 +10,7 @@ here exponentiates a value before the largest one has been taken away: shares ar
 (one provider takes all) and at beta = 0 (everyone chooses at random).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +101,10 @@ def blocks(n_users: int) -> Iterator[slice]:
     return (slice(start, min(start + BLOCK, n_users)) for start in range(0, n_users, BLOCK))
 
 
+Utilities = Callable[[slice], Array]
+"""beta times what users think they net from each provider, for a block of users: (N, u), the caller's own."""
+
+
 def choose(
     *,
     quality: Array,
@@ -110,11 +114,13 @@ def choose(
     outside_value: float,
     weight: Array,
     uniforms: Array | None,
+    utilities: Utilities | None = None,
 ) -> Choices:
     """Logit choices of users who differ in what an answer is worth and in how carefully they choose.
 
-    User u nets value_scale_u * quality_i - price_i from provider i.  One pass over arrays, BLOCK users
-    at a time in the layout (providers, users); nothing of size U x N is ever kept.
+    User u nets value_scale_u * quality_i - price_i from provider i, and chooses by that unless `utilities`
+    says what it believes instead.  One pass over arrays, BLOCK users at a time in the layout (providers,
+    users); nothing of size U x N is ever kept.
 
     quality        (N,)  USD per query to a user of value_scale 1
     price          (N,)  USD per query
@@ -122,18 +128,27 @@ def choose(
     outside_value  ()    USD per query
     weight         (U,)  weight of each user in the expected sums
     uniforms       (U,)  in [0, 1), or None to skip sampling
+    utilities      beta times what users believe they net, -inf where an offer is out of reach; None: beta
+                   times what they net
     """
     n_users = len(beta)
     index = None if uniforms is None else np.empty(n_users, dtype=np.int16)
+    believed = utilities or true_utilities(quality, price, value_scale, beta)
 
     shares, unserved, value_shares, surpluses = [], [], [], []
     for block in blocks(n_users):
         scale, rationality, people = value_scale[block], beta[block], weight[block]
-        odds, top, outside = _odds(quality, price, scale, rationality, outside_value)
+        utility = believed(block)
+        odds, top, outside = _odds(utility, rationality * outside_value)
         total = odds.sum(axis=0) + outside
         if index is not None and uniforms is not None:
             index[block] = _pick(odds, uniforms[block] * total)
         surplus = top + np.log(total) - rationality * outside_value
+        if utilities is not None:
+            # Taste is what noise adds to beliefs; what is then enjoyed is the true value.
+            truth = true_utilities(quality, price, scale, rationality)(slice(None))
+            gap = np.subtract(truth, utility, out=np.zeros_like(truth), where=np.isfinite(utility))
+            surplus += (odds * gap).sum(axis=0) / total
         with np.errstate(over="ignore"):
             surplus = np.divide(
                 surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
@@ -163,22 +178,30 @@ def sample_choices(
 ) -> Array:
     """The choices of `choose` alone, (U,) int16, without the expected sums."""
     index = np.empty(len(beta), dtype=np.int16)
+    utilities = true_utilities(quality, price, value_scale, beta)
     for block in blocks(len(beta)):
-        odds, _, outside = _odds(quality, price, value_scale[block], beta[block], outside_value)
+        odds, _, outside = _odds(utilities(block), beta[block] * outside_value)
         index[block] = _pick(odds, uniforms[block] * (odds.sum(axis=0) + outside))
     return index
 
 
-def _odds(
-    quality: Array, price: Array, scale: Array, beta: Array, outside_value: float
-) -> tuple[Array, Array, Array]:
+def true_utilities(quality: Array, price: Array, value_scale: Array, beta: Array) -> Utilities:
+    """beta_u (value_scale_u quality_i - price_i), for blocks of users."""
+
+    def utilities(block: slice) -> Array:
+        rationality = beta[block]
+        utility = np.multiply.outer(quality, value_scale[block] * rationality)
+        utility -= np.multiply.outer(price, rationality)
+        return utility
+
+    return utilities
+
+
+def _odds(utility: Array, outside: Array) -> tuple[Array, Array, Array]:
     """Odds of each provider (N, u) and of buying nothing (u,), the best option's being one; and the
     exponent (u,) that was taken away."""
-    odds = np.multiply.outer(quality, scale * beta)
-    odds -= np.multiply.outer(price, beta)
-    outside = beta * outside_value
-    top = np.maximum(odds.max(axis=0), outside)
-    odds -= top
+    top = np.maximum(utility.max(axis=0), outside)
+    odds = utility - top
     np.exp(odds, out=odds)
     return odds, top, np.exp(outside - top)
 

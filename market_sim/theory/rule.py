@@ -216,6 +216,18 @@ def take(memory: Memory, rows: Array) -> Memory:
     return memory[rows]
 
 
+def put(memory: Memory, rows: Array, part: Memory) -> Memory:
+    """The memories with those of some learners replaced: what `take` took, put back."""
+    if memory is None:
+        return None
+    if isinstance(memory, tuple):
+        parts = (put(whole, rows, new) for whole, new in zip(memory, part, strict=True))
+        return type(memory)(*parts) if hasattr(memory, "_fields") else tuple(parts)
+    new = memory.copy()
+    new[rows] = part
+    return new
+
+
 def keep_or_first(good: Array, current: Array) -> Array:
     """Each learner's current action where it is among the good ones, else the first good one, (P,).
 

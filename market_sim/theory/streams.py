@@ -16,10 +16,7 @@ from market_sim.theory.arrays import Array
 
 
 class Role(IntEnum):
-    """What a stream is for.  The numbers are part of the seed: never renumber.
-
-    USER_TYPES, TASKS and NETWORK are kept for users that differ, several tasks and networks of users.
-    """
+    """What a stream is for.  The numbers are part of the seed: never renumber."""
 
     USER_TYPES = 1
     TASKS = 2
@@ -29,6 +26,7 @@ class Role(IntEnum):
     ACTIVATION = 6
     NETWORK = 7
     AUDITS = 8
+    ARRIVALS = 9
 
 
 def stream(seed: int, role: Role, name: str = "", round: int = 0) -> np.random.Generator:

@@ -9,6 +9,7 @@ from market_sim.economy.auctions import first_best_welfare
 from market_sim.economy.market import (
     QUALITY_CURVES,
     Market,
+    UserPopulation,
     alike_users,
     games_of,
     user_types,
@@ -40,10 +41,11 @@ PADDINGS = {
 """(columns nobody offers, price and accuracy where nothing is offered): tempting for somebody."""
 
 
-def shocks() -> Shocks:
-    return Shocks(
-        choice=stream(3, Role.CHOICES), outcome=stream(3, Role.OUTCOMES), audit=stream(3, Role.AUDITS)
-    )
+def shocks(users: UserPopulation) -> Shocks:
+    drawn = {role.name: stream(3, role) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)}
+    if users.individuals:
+        drawn = {name: generator.random(len(users.beta)) for name, generator in drawn.items()}
+    return Shocks(choice=drawn["CHOICES"], outcome=drawn["OUTCOMES"], audit=drawn["AUDITS"])
 
 
 def ragged(padding: tuple[int, float, float], outside_value: float = 0.001) -> Market:
@@ -85,7 +87,7 @@ def test_what_stands_where_nothing_is_offered_is_seen_by_no_regime(regime, users
     plain = ragged((0, 1e-3, 0.5))
     grid = regime.actions(regime, plain, 0)
     actions = random_actions(np.random.default_rng(2), regime, plain)
-    want_match = regime.match(regime, plain, 0, actions, users, shocks())
+    want_match = regime.match(regime, plain, 0, actions, users, shocks(users))
     want_best = regime.best_welfare(regime, plain, 0, users)
     want_offer = regime.offer(regime, plain, 0, actions, 1.0)
     want_payoffs = regime.counterfactual(regime, plain, 0, actions, users, np.arange(3)).usd()
@@ -94,7 +96,7 @@ def test_what_stands_where_nothing_is_offered_is_seen_by_no_regime(regime, users
         theirs = regime.actions(regime, other, 0)
         same = {label: a for a, label in enumerate(_labels(theirs))}
         translate = np.array([same[label] for label in _labels(grid)])
-        match = regime.match(regime, other, 0, translate[actions], users, shocks())
+        match = regime.match(regime, other, 0, translate[actions], users, shocks(users))
         for lots, want in ((match.expected, want_match.expected), (match.drawn, want_match.drawn)):
             for name, column in vars(want).items():
                 np.testing.assert_allclose(getattr(lots, name), column, rtol=1e-13, err_msg=name)

@@ -41,12 +41,11 @@ from tests.markets import (
 AUCTIONS = {name: regime for name, regime in EVERY_REGIME.items() if regime.bids}
 
 
-def shocks(seed: int) -> Shocks:
-    return Shocks(
-        choice=stream(seed, Role.CHOICES),
-        outcome=stream(seed, Role.OUTCOMES),
-        audit=stream(seed, Role.AUDITS),
-    )
+def shocks(seed: int, users: UserPopulation) -> Shocks:
+    drawn = {role.name: stream(seed, role) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)}
+    if users.individuals:
+        drawn = {name: generator.random(len(users.beta)) for name, generator in drawn.items()}
+    return Shocks(choice=drawn["CHOICES"], outcome=drawn["OUTCOMES"], audit=drawn["AUDITS"])
 
 
 def settled(regime: Regime, market: Market, actions, lots: Lots, outcomes: Outcomes) -> Ledger:
@@ -180,7 +179,7 @@ def test_expected_welfare_is_what_users_and_providers_get_whatever_is_paid(regim
 def test_nobody_is_served_twice_and_levels_served_are_offered(regime, users):
     market = MARKETS["ragged"]
     actions = random_actions(np.random.default_rng(6), regime, market)
-    match = regime.match(regime, market, 0, actions, users, shocks(1))
+    match = regime.match(regime, market, 0, actions, users, shocks(1, users))
     for lots in (match.expected, match.drawn):
         assert lots.count.sum() <= users.n_people * (1 + 1e-12)
         assert market.offered[0][lots.provider, lots.level].all()
@@ -200,7 +199,7 @@ def test_draws_scatter_round_their_expectation_as_a_multinomial(regime):
     draws = 200
     total = np.zeros(4)
     for seed in range(draws):
-        drawn = regime.match(regime, market, 0, actions, SEGMENTS, shocks(seed)).drawn
+        drawn = regime.match(regime, market, 0, actions, SEGMENTS, shocks(seed, SEGMENTS)).drawn
         total += np.bincount(drawn.provider, drawn.count, minlength=4)
     share = expected / SEGMENTS.n_people
     error = np.sqrt(share * (1 - share) * SEGMENTS.n_people / draws)
@@ -295,7 +294,7 @@ def test_payment_on_realised_quality_is_that_on_expected_quality_on_average(user
     realised = regime_with("second_price_auction", payment="realised")
     expected = regime_with("second_price_auction", payment="expected")
     actions = np.full(3, realised.actions(realised, market, 0).truthful)
-    lots = realised.match(realised, market, 0, actions, users, shocks(2)).drawn
+    lots = realised.match(realised, market, 0, actions, users, shocks(2, users)).drawn
     assert len(lots.provider) > 0
     nothing, everything = np.zeros(len(lots.provider)), np.ones(len(lots.provider))
 
@@ -332,7 +331,7 @@ def test_the_first_price_winner_is_paid_its_bid(users):
     grid = regime.actions(regime, market, 0)
     for seed in range(5):
         actions = random_actions(np.random.default_rng(seed), regime, market)
-        lots = regime.match(regime, market, 0, actions, users, shocks(seed)).drawn
+        lots = regime.match(regime, market, 0, actions, users, shocks(seed, users)).drawn
         failed = Outcomes(correct=0 * lots.count, satisfied=0 * lots.count, audited=0 * lots.count)
         cost = market.cost[0][lots.provider, lots.level]
         worth = 0.02 * lots.value_scale * market.worth[0][lots.provider, lots.level]
@@ -362,7 +361,7 @@ def test_equal_bids_share_the_requests_at_random_or_the_first_takes_all(kind, us
     for ties, shares in (("lowest", [1, 0, 0, 0]), ("random", [1 / 3, 1 / 3, 0, 1 / 3])):
         regime = regime_with(kind, ties=ties)
         actions = np.full(4, regime.actions(regime, market, 0).truthful)
-        match = regime.match(regime, market, 0, actions, users, shocks(4))
+        match = regime.match(regime, market, 0, actions, users, shocks(4, users))
         np.testing.assert_allclose(expected_requests(match, market) / 30_000, shares, atol=1e-12)
         drawn = np.bincount(match.drawn.provider, match.drawn.count, minlength=4) / 30_000
         assert (np.abs(drawn - shares) <= 4.5 * np.sqrt(1 / 3 * 2 / 3 / 30_000)).all()
@@ -375,7 +374,7 @@ def test_equal_bids_share_the_requests_at_random_or_the_first_takes_all(kind, us
 def test_nobody_is_served_when_no_offer_is_worth_the_outside_value(regime, users):
     market = random_market(1, value=0.02, outside_value=1.0)
     actions = random_actions(np.random.default_rng(0), regime, market)
-    match = regime.match(regime, market, 0, actions, users, shocks(1))
+    match = regime.match(regime, market, 0, actions, users, shocks(1, users))
     assert expected_requests(match, market).sum() == 0
     assert len(match.drawn.provider) == 0
     ledger = expected_ledger(regime, market, actions, users)
@@ -402,7 +401,7 @@ def test_levels_of_truthful_bids_are_the_best_for_each_request(kind):
     )
     regime, users = REGIMES[kind], population([1.0] * 200, value_scale=np.geomspace(0.05, 20, 200))
     actions = np.full(2, regime.actions(regime, market, 0).truthful)
-    match = regime.match(regime, market, 0, actions, users, shocks(0))
+    match = regime.match(regime, market, 0, actions, users, shocks(0, users))
     alpha = 0.01 * users.value_scale[:, None, None]
     surplus = np.where(market.offered[0], alpha * market.worth[0] - market.cost[0], -np.inf)
     best = surplus.reshape(200, -1).argmax(axis=1)
@@ -448,7 +447,7 @@ def test_users_choose_by_the_logit_over_their_own_net_values():
 def test_every_request_pays_for_its_tokens():
     market, regime = MARKETS["ragged"], REGIMES["pay_per_compute"]
     actions = np.array([1, 3, 2])
-    lots = regime.match(regime, market, 0, actions, SEGMENTS, shocks(1)).drawn
+    lots = regime.match(regime, market, 0, actions, SEGMENTS, shocks(1, SEGMENTS)).drawn
     nothing = 0 * lots.count
     outcomes = Outcomes(correct=nothing, satisfied=nothing, audited=nothing)
     payment = regime.settle(regime, market, 0, actions, lots, outcomes).payment

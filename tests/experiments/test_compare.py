@@ -11,6 +11,7 @@ from market_sim.experiments.compare import Comparison, compare
 from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.run import Run
 from market_sim.experiments.solve import solve
+from tests.experiments.test_reached import SETTLED
 from tests.experiments.test_run import ROUND_COLUMNS, SCENARIO, everything_below
 
 HERE, THERE = "the second-price auction", "pay-per-compute"
@@ -32,6 +33,7 @@ def a_run(regime: str, rounds: int = 8, **means: float) -> Run:
             "compute_level": np.tile([1.0, 2.0], rounds + 1),
             "share": np.tile([0.25, 0.5], rounds + 1),
         },
+        reached=SETTLED,
         folder=None,
         reused=False,
     )

@@ -43,6 +43,7 @@ ROUND_COLUMNS = [
     "inefficiency",
     "first_best_gap_usd",
     "nashconv_usd",
+    "estimate_error_usd",
 ]
 PROVIDER_COLUMNS = [
     "round",
@@ -56,7 +57,7 @@ PROVIDER_COLUMNS = [
     "profit_usd",
     "tokens",
 ]
-REQUEST_COLUMNS = ["round", "user", "provider", "compute_level", "price_usd", "correct"]
+REQUEST_COLUMNS = ["round", "benchmark", "user", "provider", "compute_level", "price_usd", "correct"]
 
 
 def scenario_with(**sections) -> dict:
@@ -82,6 +83,7 @@ def test_a_run_folder_has_the_documented_files_and_columns(tmp_path):
     assert folder.parent == tmp_path / "small"
     assert folder.name == f"pay_per_compute-seed1-{result.fingerprint}"
     assert sorted(path.name for path in folder.iterdir()) == [
+        "convergence.json",
         "manifest.json",
         "providers.parquet",
         "rounds.parquet",
@@ -214,7 +216,7 @@ def test_the_same_scenario_and_seed_give_the_same_bytes_and_another_seed_others(
 def test_the_fingerprint_changes_with_whatever_changes_a_run(change):
     def of(data):
         scenario = load_scenario(data)
-        return fingerprint(scenario, market_of(scenario))
+        return fingerprint(scenario, [market_of(scenario)])
 
     assert of(SCENARIO) == of(dict(reversed(SCENARIO.items())))
     assert of(SCENARIO | change) != of(SCENARIO)
@@ -230,7 +232,7 @@ def test_the_fingerprint_follows_the_numbers_of_a_curve_file_not_its_place(tmp_p
         path = tmp_path / folder / "x.toml"
         path.write_text('name = "x"\n[market]\ncurves = "mine.csv"\n')
         scenario = load_scenario(path)
-        prints.append(fingerprint(scenario, market_of(scenario)))
+        prints.append(fingerprint(scenario, [market_of(scenario)]))
     assert prints[0] == prints[1] != prints[2]
 
 
@@ -239,7 +241,13 @@ def test_a_resolved_scenario_writes_every_default_out():
     data = resolved(scenario, market_of(scenario))
     assert data["market"]["value_of_correct_usd"] == 0.008
     assert data["market"]["margin"] == 0.25
-    assert data["users"] == {"count": 80, "beta": 800.0, "information": "full", "demand": "sampled"}
+    assert data["users"] == {
+        "count": 80,
+        "beta": 800.0,
+        "value_scale": 1.0,
+        "information": "full",
+        "demand": "sampled",
+    }
     assert data["regime"]["kind"] == "pay_per_compute"
     assert data["providers"]["learning"] == {"rule": "better_reply"}
 
@@ -251,7 +259,7 @@ def test_a_complete_run_is_read_again_unless_forced(tmp_path, monkeypatch):
     first = run(SCENARIO, out=tmp_path)
     assert not first.reused
 
-    def refuse(parts):
+    def refuse(*parts):
         raise AssertionError("played")
 
     with monkeypatch.context() as patched:

@@ -8,10 +8,12 @@ import pytest
 
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
-from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of, users_of
-from market_sim.experiments.run import parts_of, run
+from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of
+from market_sim.experiments.people import users_of
+from market_sim.experiments.run import run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.experiments.solve import solve
+from market_sim.experiments.timeline import timeline_of
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = sorted((ROOT / "runs").glob("*.toml"))
@@ -36,7 +38,7 @@ def refusal(path: Path) -> str:
     """The sentence with which a scenario is refused, when it is read or when it is built; it names the
     file, is of one line and speaks of no class of the program."""
     with pytest.raises(InputError) as caught:
-        parts_of(load_scenario(path))
+        timeline_of(load_scenario(path))
     sentence = str(caught.value)
     assert sentence.startswith(f"{path}: ")
     assert "\n" not in sentence
@@ -130,7 +132,7 @@ def refusal(path: Path) -> str:
         (
             GOOD + "[users]\ncount = 3\nsegments = [{size = 1, beta = 1.0}]",
             "users",
-            "leave count and beta out",
+            "leave count out",
         ),
         (
             GOOD + '[providers]\nlearning = {rule = "truthful"}',
@@ -244,7 +246,7 @@ def test_every_scenario_that_ships_can_be_built_under_every_regime(path, regime)
     scenario = changed(load_scenario(path), regime__kind=regime)
     assert scenario.name == path.stem
     assert path.read_text().startswith("# ")
-    parts = parts_of(scenario)
+    parts = timeline_of(scenario).first
     assert parts.market.n_providers >= 3
     assert parts.regime.name == regime
 
@@ -262,10 +264,10 @@ def test_defaults_are_the_papers(tmp_path):
     assert (market.baseline, market.outside_value) == (0.1, 0.0)
     np.testing.assert_allclose(market.price, 1.25 * market.cost)
     np.testing.assert_array_equal(market.satisfaction, market.accuracy)
-    users = users_of(scenario)
+    users = users_of(scenario, market_of(scenario))
     assert (users.n_people, users.alike, users.individuals, users.beta[0]) == (2000, True, True, 1000.0)
-    assert {rule.name for rule in parts_of(scenario).rules} == {"better_reply"}
-    auction = parts_of(changed(scenario, regime__kind="second_price_auction"))
+    assert {rule.name for rule in timeline_of(scenario).first.rules} == {"better_reply"}
+    auction = timeline_of(changed(scenario, regime__kind="second_price_auction")).first
     assert {rule.name for rule in auction.rules} == {"truthful"}
 
 
@@ -279,7 +281,8 @@ def test_everything_a_scenario_says_reaches_the_market(tmp_path):
         "[output]\nmetrics_every = 4\n"
     )
     scenario = load_scenario(toml_file(tmp_path, text))
-    market, users, parts = market_of(scenario), users_of(scenario), parts_of(scenario)
+    parts = timeline_of(scenario).first
+    market, users = parts.market, parts.users
     assert market.providers == ("Llama-3-8B", "Qwen2-7B")
     np.testing.assert_allclose(market.price[0, 1], market.tokens[0, 1] * 3e-6)
     np.testing.assert_allclose(market.price[0, 0], market.tokens[0, 0] * 0.1455e-6)
@@ -292,9 +295,11 @@ def test_everything_a_scenario_says_reaches_the_market(tmp_path):
         [2.0, 1.0],
     )
     assert [rule.name for rule in parts.rules] == ["best_reply", "fixed"]
-    assert parts.start_levels.tolist() == [0, 3]
+    assert parts.start_levels.tolist() == [[0, 3]]
     assert (parts.activation, parts.metrics_every) == ("simultaneous", 4)
-    assert parts_of(changed(load_scenario(toml_file(tmp_path, GOOD)), output__requests=True)).keep_requests
+    assert timeline_of(
+        changed(load_scenario(toml_file(tmp_path, GOOD)), output__requests=True)
+    ).first.keep_requests
 
 
 def test_start_highest_is_everybodys_own_last_level():
@@ -306,12 +311,14 @@ def test_start_highest_is_everybodys_own_last_level():
         }
     )
     market = market_of(scenario)
-    assert start_levels_of(scenario, market).tolist() == [5] * 9 + [4] * 3
+    assert start_levels_of(scenario, market).tolist() == [[5] * 9 + [4] * 3]
 
 
 def test_expected_demand_is_a_continuum_in_one_row():
-    data = {"name": "x", "users": {"count": 500, "demand": "expected", "beta": 3}}
-    users = users_of(load_scenario(data))
+    market = {"benchmark": "GSM8K", "method": "best_of_n"}
+    users = {"count": 500, "demand": "expected", "beta": 3}
+    scenario = load_scenario({"name": "x", "market": market, "users": users})
+    users = users_of(scenario, market_of(scenario))
     assert (users.size.tolist(), users.beta.tolist()) == ([500], [3.0])
 
 
@@ -320,7 +327,7 @@ def test_a_curve_file_is_looked_for_beside_its_scenario(tmp_path, monkeypatch):
     (tmp_path / "mine.csv").write_text(header + "GSM8K,best_of_n,Qwen2-7B,1,0.123,9\n")
     path = toml_file(tmp_path, 'name = "x"\n[market]\ncurves = "mine.csv"\n')
     monkeypatch.chdir("/")
-    (curve,) = curves_of(load_scenario(path))
+    ((curve,),) = curves_of(load_scenario(path))
     assert curve.accuracy.tolist() == [0.123]
 
 
@@ -393,14 +400,14 @@ def test_rows_per_request_are_refused_where_there_are_none(users, what):
     market = {"benchmark": "GSM8K", "method": "majority_voting"}
     data = {"name": "x", "market": market, "users": users, "output": {"requests": True}}
     with pytest.raises(InputError, match=f"output.requests keeps a row per request, and {what}"):
-        parts_of(load_scenario(data))
+        timeline_of(load_scenario(data))
 
 
 def test_a_model_that_is_not_there_is_refused_in_the_rules_of_either_regime():
     market = {"benchmark": "GSM8K", "method": "majority_voting"}
     providers = {"auction_learning": {"rule": "truthful", "Qwen2-7": {"rule": "fixed"}}}
     with pytest.raises(InputError, match=r"auction_learning names a model = 'Qwen2-7'.*Qwen2-7B\?"):
-        parts_of(load_scenario({"name": "x", "market": market, "providers": providers}))
+        timeline_of(load_scenario({"name": "x", "market": market, "providers": providers}))
 
 
 EXTREMES = {
@@ -527,4 +534,4 @@ def test_a_start_may_be_any_level_a_curve_may_have(tmp_path):
         'name = "odd"\n[market]\ncurves = "c.csv"\nvalue_of_correct_usd = 0.01\nprices = {A = 0.3}\n'
         "[providers]\nstart = {A = 2000000}\n"
     )
-    assert parts_of(load_scenario(toml_file(tmp_path, text))).start_levels.tolist() == [1]
+    assert timeline_of(load_scenario(toml_file(tmp_path, text))).first.start_levels.tolist() == [[1]]

@@ -55,7 +55,9 @@ def test_a_step_is_one_round_of_play_round_and_nothing_else():
         np.testing.assert_array_equal(kept[name], [getattr(r.row, name) for r in rows])
     kept = model.recorder.providers()
     for name in PROVIDER_COLUMNS:
-        np.testing.assert_array_equal(kept[name].reshape(7, -1), [getattr(r.providers, name) for r in rows])
+        np.testing.assert_array_equal(
+            kept[name].reshape(7, 1, -1), [getattr(r.providers, name) for r in rows]
+        )
     assert kept["round"].reshape(7, -1)[:, 0].tolist() == list(range(7))
 
 
@@ -76,7 +78,7 @@ def test_the_collector_has_a_row_per_round_from_the_start_and_every_measure():
 def test_the_collectors_table_of_providers_is_that_of_the_recorder():
     model = played(2, method="reasoning_effort")
     table = model.datacollector.get_table_dataframe("providers")
-    assert list(table.columns) == ["round", "provider", *PROVIDER_COLUMNS]
+    assert list(table.columns) == ["round", "benchmark", "provider", *PROVIDER_COLUMNS]
     assert len(table) == 3 * 3
     kept = model.recorder.providers()
     for name in table.columns:
@@ -130,14 +132,16 @@ def test_agents_are_views_of_the_models_arrays_and_keep_nothing():
             rows = model.record.providers
             assert provider.name == market.providers[i]
             assert provider.rule == "better_reply"
-            assert provider.compute_level == market.compute_level[0, i, model.state.actions[i]]
-            assert (provider.share, provider.profit_usd) == (rows.share[i], rows.profit_usd[i])
+            assert provider.compute_level == market.compute_level[0, i, model.state.actions[0, i]]
+            assert (provider.share, provider.profit_usd) == (rows.share[0, i], rows.profit_usd[0, i])
             assert np.isnan(provider.bid_usd)
         for user in model.agents_by_type[UserAgent]:
             last = model.state.last_provider[user.row]
             assert user.provider == (None if last < 0 else market.providers[last])
             assert user.beta == DIFFERENT.beta[user.row]
-            assert user.value_of_correct_usd == pytest.approx(0.01 * DIFFERENT.value_scale[user.row])
+            assert user.value_of_correct_usd == {
+                "task": pytest.approx(0.01 * DIFFERENT.value_scale[user.row])
+            }
     for agent in model.agents:
         assert not any(isinstance(value, np.ndarray) for value in vars(agent).values())
 
@@ -251,7 +255,7 @@ def test_an_unknown_keyword_is_not_swallowed():
 def test_beta_may_be_nought_and_demand_a_continuum():
     model = played(3, beta=0.0, demand="expected")
     assert model.record.row.outside_share == pytest.approx(0.1)
-    assert model.record.providers.share == pytest.approx([0.1] * 9)
+    assert model.record.providers.share[0] == pytest.approx([0.1] * 9)
 
 
 def test_keywords_reach_the_parts():

@@ -57,7 +57,7 @@ def play(parts: Parts, rounds: int) -> tuple[list[State], list[Record]]:
 
 def tables(parts: Parts, rounds: int) -> dict[str, bytes]:
     """Everything a run leaves behind, as bytes."""
-    recorder = Recorder(parts.market.tasks[0], parts.market.providers)
+    recorder = Recorder(parts.market.tasks, parts.market.providers)
     for record in play(parts, rounds)[1]:
         recorder.add(record)
     columns = {
@@ -93,9 +93,9 @@ def test_row_t_under_better_reply_is_the_papers_iteration_t(task, method, beta):
     steps = len(path.mover)
     parts = parts_with(market, population([beta], size=50), demand="expected", seed=seed, metrics_every=1000)
     states, records = play(parts, steps)
-    np.testing.assert_array_equal([state.actions for state in states], path.levels)
+    np.testing.assert_array_equal([state.actions[0] for state in states], path.levels)
     labels = market.compute_level[0][np.arange(n), path.end]
-    np.testing.assert_array_equal(records[-1].providers.compute_level, labels)
+    np.testing.assert_array_equal(records[-1].providers.compute_level[0], labels)
     (solution,) = solve_market(market, [beta], seed=seed)
     end = dict(zip(market.providers, labels.tolist(), strict=True))
     assert end in [profile.levels for profile in solution.equilibria]
@@ -122,7 +122,7 @@ def test_better_reply_is_fed_expected_profits_also_when_demand_is_sampled():
     sampled, _ = play(parts_with(market, users, seed=3), 40)
     expected, _ = play(parts_with(market, users, seed=3, demand="expected"), 40)
     for one, two in zip(sampled, expected, strict=True):
-        np.testing.assert_array_equal(one.actions, two.actions)
+        np.testing.assert_array_equal(one.actions[0], two.actions[0])
 
 
 # --- Users who differ -------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_best_replies_of_the_two_type_duopoly_cycle_for_ever():
         start_levels=read_only([2, 0]),
     )
     states, _ = play(parts, 100)
-    seen = [tuple(state.actions.tolist()) for state in states]
+    seen = [tuple(state.actions[0].tolist()) for state in states]
     moves = [now for before, now in pairwise(seen) if now != before]
     cycle = [(2, 1), (1, 1), (1, 0), (2, 0)]
     assert len(moves) >= 40
@@ -209,9 +209,9 @@ def test_what_is_sampled_is_on_average_what_is_expected(kind, users):
         error = sample.std(ddof=1) / np.sqrt(rounds)
         gap = abs(sample.mean() - getattr(expectation.row, column))
         assert gap <= 4.5 * error + 1e-12, column
-    shares = np.array([record.providers.share for record in records[1:]])
+    shares = np.array([record.providers.share[0] for record in records[1:]])
     error = shares.std(axis=0, ddof=1) / np.sqrt(rounds)
-    assert (np.abs(shares.mean(axis=0) - expectation.providers.share) <= 4.5 * error + 1e-12).all()
+    assert (np.abs(shares.mean(axis=0) - expectation.providers.share[0]) <= 4.5 * error + 1e-12).all()
 
 
 # --- Accounts ---------------------------------------------------------------------------------------
@@ -226,11 +226,13 @@ def test_welfare_is_user_value_plus_profit_in_every_round(kind, users, demand):
     for record in play(parts, 4)[1]:
         row, people = record.row, users.n_people
         assert row.welfare_usd == pytest.approx(row.user_value_usd + row.provider_profit_usd, abs=1e-12)
-        assert record.providers.profit_usd.sum() / people == pytest.approx(row.provider_profit_usd, abs=1e-12)
-        assert record.providers.revenue_usd.sum() / people == pytest.approx(row.price_usd, abs=1e-12)
-        assert record.providers.tokens.sum() / people == pytest.approx(row.tokens_per_query, rel=1e-12)
-        assert record.providers.requests.sum() / people == pytest.approx(1 - row.outside_share, abs=1e-12)
-        assert record.providers.share.sum() == pytest.approx(1 - row.outside_share, abs=1e-12)
+        assert record.providers.profit_usd[0].sum() / people == pytest.approx(
+            row.provider_profit_usd, abs=1e-12
+        )
+        assert record.providers.revenue_usd[0].sum() / people == pytest.approx(row.price_usd, abs=1e-12)
+        assert record.providers.tokens[0].sum() / people == pytest.approx(row.tokens_per_query, rel=1e-12)
+        assert record.providers.requests[0].sum() / people == pytest.approx(1 - row.outside_share, abs=1e-12)
+        assert record.providers.share[0].sum() == pytest.approx(1 - row.outside_share, abs=1e-12)
 
 
 @pytest.mark.parametrize("users", [ALIKE, DIFFERENT], ids=["alike", "different"])
@@ -263,7 +265,7 @@ def test_a_rounds_measures_can_be_counted_again_from_its_requests(kind, users):
             market.tokens[0][rows.provider, level].sum() / people
         )
         counts = np.bincount(rows.provider, minlength=3)
-        np.testing.assert_array_equal(record.providers.requests, counts)
+        np.testing.assert_array_equal(record.providers.requests[0], counts)
         if len(rows.user):
             assert record.row.hhi == pytest.approx(1e4 * ((counts / counts.sum()) ** 2).sum())
         assert len(np.unique(rows.user)) == len(rows.user)
@@ -325,10 +327,10 @@ def test_row_nought_is_the_start_against_expected_demand_with_nobody_having_revi
     market = random_market(3, outside_value=0.001)
     state, record = begin(parts_with(market, ALIKE, demand=demand))
     assert state.round == record.row.round == 0
-    assert state.actions.tolist() == [0, 0, 0]
+    assert state.actions[0].tolist() == [0, 0, 0]
     assert record.row.welfare_usd == record.row.expected_welfare_usd
     assert record.row.user_value_usd == record.row.expected_user_value_usd
-    assert record.providers.compute_level.tolist() == [1, 1, 1]
+    assert record.providers.compute_level[0].tolist() == [1, 1, 1]
     assert record.requests is None
     if demand == "sampled":
         assert (state.last_provider == OUTSIDE).all()
@@ -341,7 +343,7 @@ def test_auctions_start_at_the_truth(kind):
     parts = parts_with(random_market(3, value=0.02), ALIKE, kind)
     state, record = begin(parts)
     truth = parts.regime.actions(parts.regime, parts.market, 0).truthful
-    assert state.actions.tolist() == [truth] * 3
+    assert state.actions[0].tolist() == [truth] * 3
     assert record.row.first_best_gap_usd == pytest.approx(0, abs=1e-15)
 
 
@@ -349,7 +351,7 @@ def test_auctions_start_at_the_truth(kind):
 def test_start_levels_are_where_providers_stand_in_row_nought(kind):
     parts = parts_with(random_market(3, value=0.02), ALIKE, kind, start_levels=read_only([1, 3, 0]))
     _, record = begin(parts)
-    offer = parts.regime.offer(parts.regime, parts.market, 0, begin(parts)[0].actions, 1.0)
+    offer = parts.regime.offer(parts.regime, parts.market, 0, begin(parts)[0].actions[0], 1.0)
     assert offer.level.tolist() == [1, 3, 0]
     cost = parts.market.cost[0][range(3), [1, 3, 0]]
     if kind in AUCTIONS:
@@ -359,7 +361,7 @@ def test_start_levels_are_where_providers_stand_in_row_nought(kind):
         next_to_one_over_beta = margins[np.abs(np.log(margins * 700.0)).argmin()]
         np.testing.assert_allclose(offer.bid_usd, cost + next_to_one_over_beta, rtol=1e-14)
     else:
-        assert record.providers.compute_level.tolist() == [2, 8, 1]
+        assert record.providers.compute_level[0].tolist() == [2, 8, 1]
 
 
 def test_whom_a_user_last_bought_from_is_remembered_until_the_next_purchase():
@@ -496,25 +498,25 @@ def test_a_rule_is_told_what_it_declared_and_nothing_else(demand, information):
     ):
         assert (view.payoffs is not None) == (information == "reply")
         assert view.recommended is None
-        assert view.current == before.actions[:1]
+        assert view.current == before.actions[0][:1]
         assert view.allowed.tolist() == [[True, True, False, False]]
         assert isinstance(feedback, Feedback)
         always = {"action", "moved", "allowed"}
         assert {k for k, v in vars(feedback).items() if v is not None} - always == own.get(information, set())
-        assert feedback.action == state.actions[:1]
-        earned = record.providers.profit_usd / 40
+        assert feedback.action == state.actions[0][:1]
+        earned = record.providers.profit_usd[0] / 40
         if feedback.profit is not None:
             assert feedback.profit == pytest.approx(earned[:1] / stakes[0], rel=1e-12)
         if feedback.profits is not None:
             np.testing.assert_allclose(feedback.profits, earned[None], rtol=1e-12)
-            np.testing.assert_array_equal(feedback.actions, state.actions[None])
+            np.testing.assert_array_equal(feedback.actions, state.actions[0][None])
         if feedback.payoffs is not None:
             expected = parts.regime.counterfactual(
-                parts.regime, market, 0, state.actions, DIFFERENT, np.array([0])
+                parts.regime, market, 0, state.actions[0], DIFFERENT, np.array([0])
             )
             np.testing.assert_allclose(feedback.payoffs.scaled, expected.usd() / stakes[0], rtol=1e-12)
             np.testing.assert_array_equal(feedback.payoffs.logs, expected.logs)
-    assert {int(state.actions[0]) for state in states} == {0, 1}
+    assert {int(state.actions[0][0]) for state in states} == {0, 1}
 
 
 def test_reply_rules_are_shown_what_each_own_action_would_earn_against_the_standing_offers():
@@ -579,7 +581,7 @@ def test_a_rule_is_refused_where_it_makes_no_sense():
 
 def _frozen(state: State) -> State:
     """A state whose arrays refuse to be written to."""
-    for array in (state.actions, state.last_provider):
+    for array in (state.actions[0], state.last_provider):
         if array is not None:
             array.flags.writeable = False
     return state
@@ -592,9 +594,9 @@ def test_a_round_writes_neither_to_its_parts_nor_to_the_state_it_starts_from(kin
     parts = parts_with(random_market(2, value=0.02), users, kind, seed=1)
     state = _frozen(begin(parts)[0])
     for _ in range(3):
-        before = state.round, state.actions.tolist()
+        before = state.round, state.actions[0].tolist()
         after, _ = play_round(parts, state)
-        assert (state.round, state.actions.tolist()) == before
+        assert (state.round, state.actions[0].tolist()) == before
         assert after.round == state.round + 1
         state = _frozen(after)
 

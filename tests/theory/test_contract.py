@@ -79,6 +79,7 @@ def inputs() -> dict:
         choice.sample_alike: ((shares, uniforms), {}),
         choice.choose: ((), {**users, "weight": read_only(np.ones(40))}),
         choice.sample_choices: ((), users),
+        choice.true_utilities: ((shares, shares, alphas, betas), {}),
         convergence.settled_round: ((levels,), {}),
         convergence.find_cycle: ((read_only([[0, 1], [0, 0]] * 4),), {}),
         convergence.nearest_equilibrium: ((levels, levels), {}),

@@ -68,6 +68,7 @@ def test_roles_are_never_renumbered():
         "ACTIVATION": 6,
         "NETWORK": 7,
         "AUDITS": 8,
+        "ARRIVALS": 9,
     }
 
 

@@ -1,0 +1,193 @@
+"""From a checked scenario to its users: alike, drawn from distributions, by type from a file, or segments."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from market_sim.economy.distributions import drawn
+from market_sim.economy.market import MOST_RATIONAL, Market, UserPopulation
+from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.scenario import MOST_USD, Scenario, Segment
+from market_sim.simulation.experience import Experience, average_offer
+from market_sim.simulation.network import make_network, read_network
+from market_sim.theory.arrays import Array
+from market_sim.theory.streams import Role, stream
+
+COLUMNS = {"value_scale": "value_scale", "beta": "beta", "budget": "budget_usd", "inertia": "inertia_usd"}
+"""What users differ in, and what scenarios and type files call it."""
+
+MOST = {"value_scale": MOST_USD, "beta": MOST_RATIONAL, "budget": MOST_USD, "inertia": MOST_USD}
+
+
+def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0, most: float = 1.0) -> UserPopulation:
+    """The users of a scenario.
+
+    demand  how many there are, as a multiple of the scenario's number; `most` the most there ever are: people
+            who are drawn one by one have their row from the beginning
+    Raises InputError for distributions, types or tasks that make no sense.
+    """
+    section = scenario.users
+    if section.segments is not None:
+        return _segments(scenario, market, section.segments, demand)
+    tables: dict[str, Array | None] = {}
+    expected, alike = section.demand == "expected", section.types is None
+    numbers = {name: getattr(section, key) for name, key in COLUMNS.items()}
+    where = f"{scenario.where}: users"
+    if alike and expected and not any(isinstance(value, dict) for value in numbers.values()):
+        size, n = np.array([round(section.count * demand)]), 1
+    else:
+        n = round(section.count * most)
+        size = (np.arange(n) < round(section.count * demand)).astype(np.int64)
+    weights = _task_weights(section.tasks, market, f"{where}.tasks")
+    if section.types is not None:
+        types, weight, weights_by_type = _read_types(scenario, market)
+        if expected:
+            n, size = len(weight), weight / weight.sum() * round(section.count * demand)
+            kind = np.arange(n)
+        else:
+            uniforms = stream(scenario.seed, Role.USER_TYPES, "type").random(n)
+            kind = np.searchsorted(weight.cumsum() / weight.sum(), uniforms, side="right")
+            kind = np.minimum(kind, len(weight) - 1)
+        tables = {name: column[kind] for name, column in types.items()}
+        if weights_by_type is not None:
+            weights = weights_by_type[kind]
+    for name, key in COLUMNS.items():
+        if name in tables:
+            continue
+        value = numbers[name]
+        if isinstance(value, dict):
+            uniforms = stream(scenario.seed, Role.USER_TYPES, name).random(n)
+            column = drawn(value, uniforms, f"{where}.{key}")
+            if (column > MOST[name]).any() or (name != "beta" and (column <= 0).any()):
+                raise InputError(
+                    f"{where}.{key} draws amounts that are not above 0 and at most {MOST[name]:g}"
+                )
+            tables[name] = column
+        else:
+            tables[name] = None if value is None else np.full(n, float(value))
+    return UserPopulation(size=size, task_weights=weights, **tables)  # type: ignore[arg-type]
+
+
+def _segments(
+    scenario: Scenario, market: Market, segments: tuple[Segment, ...], demand: float
+) -> UserPopulation:
+    where = f"{scenario.where}: users"
+    common = _task_weights(scenario.users.tasks, market, f"{where}.tasks")
+    weights = common
+    if any(segment.tasks is not None for segment in segments):
+        rows = [
+            common
+            if segment.tasks is None
+            else _task_weights(segment.tasks, market, f"{where}.segments.{place}.tasks")
+            for place, segment in enumerate(segments)
+        ]
+        weights = None if rows[0] is None else np.concatenate([row for row in rows if row is not None])
+    budgets = np.array([np.inf if s.budget_usd is None else s.budget_usd for s in segments], dtype=float)
+    return UserPopulation(
+        value_scale=np.array([float(segment.value_scale) for segment in segments]),
+        beta=np.array([float(segment.beta) for segment in segments]),
+        size=np.array([max(round(segment.size * demand), 1) for segment in segments]),
+        budget=None if np.isinf(budgets).all() else budgets,
+        task_weights=weights,
+    )
+
+
+def _task_weights(tasks: dict[str, float] | None, market: Market, where: str) -> Array | None:
+    """The probability of each task, (1, T); None where there is one task."""
+    for name in tasks or ():
+        if name not in market.tasks:
+            raise not_one_of(f"{where} names a benchmark", name, market.tasks)
+    if market.n_tasks == 1:
+        return None
+    weights = np.array([[1.0 if tasks is None else tasks.get(name, 0.0) for name in market.tasks]])
+    if weights.sum() <= 0:
+        raise InputError(f"{where}: the weights are all 0")
+    return weights / weights.sum()
+
+
+def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], Array, Array | None]:
+    """Types of users from a CSV file: columns by name, their weights, and task weights where it has them."""
+    path = scenario.folder / str(scenario.users.types)
+    rows = _rows(path)
+    header = list(rows[0][1]) if rows else []
+    known = ["weight", *COLUMNS.values(), *market.tasks]
+    if not rows or "weight" not in header:
+        raise InputError(f"{path}: needs a column weight and at least one type")
+    for name in header:
+        if name not in known:
+            raise not_one_of(f"{path}: column", name, known)
+    for key in COLUMNS.values():
+        if key in header and key in scenario.users.model_fields_set:
+            raise InputError(
+                f"{scenario.where}: users.{key} is given twice, by the column {key} of {path} too"
+            )
+    columns = {
+        key: np.array([_amount(path, line, key, row[key], key) for line, row in rows]) for key in header
+    }
+    if columns["weight"].sum() <= 0:
+        raise InputError(f"{path}: the weights are all 0")
+    types = {name: columns[key] for name, key in COLUMNS.items() if key in header}
+    given = [task for task in market.tasks if task in header]
+    weights = None
+    if given and market.n_tasks > 1:
+        weights = np.stack([columns.get(task, np.zeros(len(rows))) for task in market.tasks], axis=1)
+        totals = weights.sum(axis=1, keepdims=True)
+        if (totals <= 0).any():
+            line = rows[int(np.flatnonzero(totals[:, 0] <= 0)[0])][0]
+            raise InputError(f"{path}: line {line}: the weights of tasks are all 0")
+        weights = weights / totals
+    return types, columns["weight"], weights
+
+
+def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="", restkey="")
+            return [(reader.line_num, row) for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read as a CSV file: {error}") from None
+
+
+def _amount(path: Path, line: int, column: str, text: Any, key: str) -> float:
+    most = MOST_RATIONAL if key == "beta" else MOST_USD
+    positive = key in ("value_scale", "budget_usd", "inertia_usd")
+    try:
+        value = float(text)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if not (0 < value <= most if positive else 0 <= value <= most):
+        least = "above 0" if positive else "at least 0"
+        raise InputError(
+            f"{path}: line {line}: {column} = {text!r} is not allowed; it must be a number {least} and at "
+            f"most {most:g}"
+        )
+    return value
+
+
+def experience_of(scenario: Scenario, market: Market, users: UserPopulation) -> Experience | None:
+    """How the users of a scenario learn; None where they know."""
+    section = scenario.users
+    if section.information == "full":
+        return None
+    where = f"{scenario.where}: users.network"
+    given = dict(section.network or {"kind": "none"})
+    file, n_users = given.pop("file", None), len(users.beta)
+    if file is not None:
+        allowed = {key: given.pop(key) for key in ("trust",) if key in given}
+        if given:
+            raise not_one_of(f"{where}: beside file", next(iter(given)), ("trust",))
+        network = read_network(scenario.folder / str(file), n_users, where=where, **allowed)
+    else:
+        if "kind" not in given:
+            raise InputError(f"{where} needs a kind, or a file")
+        network = make_network(given.pop("kind"), n_users, scenario.seed, where=where, **given)
+    settings: dict[str, Any] = {} if section.experience is None else section.experience.model_dump()
+    believed = settings.pop("prior_usd", None)
+    prior = average_offer(market, users)
+    if believed is not None:
+        prior = np.full_like(prior, believed)
+    return Experience(prior=prior, network=network, **settings)

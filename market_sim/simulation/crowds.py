@@ -1,0 +1,57 @@
+"""Who asks about what in a round, and the randomness they bring (docs/round.md, step 4)."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from market_sim.economy.market import UserPopulation
+from market_sim.economy.regime import Shocks
+from market_sim.simulation.parts import Parts
+from market_sim.theory.arrays import Array
+from market_sim.theory.streams import Role, stream
+
+
+def shocks_of(parts: Parts, now: int) -> Shocks:
+    """The randomness of a round: the same under every regime, whatever happened before."""
+    choice, outcome, audit = (
+        stream(parts.seed, role, round=now) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)
+    )
+    if not parts.users.individuals:
+        return Shocks(choice=choice, outcome=outcome, audit=audit)
+    u = len(parts.users.beta)
+    return Shocks(choice=choice.random(u), outcome=outcome.random(u), audit=audit.random(u))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crowd:
+    """Those who ask about one task this round: rows of the population, as users with their own shocks."""
+
+    row: Array
+    users: UserPopulation
+    shocks: Shocks
+
+    def some(self, at: Array) -> "Crowd":
+        return Crowd(row=self.row[at], users=self.users.rows(at), shocks=self.shocks.rows(at))
+
+
+def crowds_of(
+    parts: Parts, users: UserPopulation, shocks: Shocks, now: int
+) -> tuple[list[Crowd], Array | None]:
+    """Who asks about each task, and the task of each individual (U,)."""
+    n_tasks, chances = parts.market.n_tasks, stream(parts.seed, Role.TASKS, round=now)
+    weights = np.ones((1, 1)) if users.task_weights is None else users.task_weights
+    crowds = []
+    if isinstance(shocks.choice, np.ndarray):
+        passed = np.cumsum(weights, axis=1) <= chances.random(len(users.beta))[:, None]
+        task = np.minimum(passed.sum(axis=1), n_tasks - 1)
+        for t in range(n_tasks):
+            row = np.flatnonzero((task == t) & (users.size > 0))
+            crowds.append(Crowd(row=row, users=users.rows(row), shocks=shocks.rows(row)))
+        return crowds, task
+    each = np.broadcast_to(weights, (len(users.beta), n_tasks))
+    asked = chances.multinomial(users.size, each / each.sum(axis=1, keepdims=True))
+    for t in range(n_tasks):
+        row = np.flatnonzero(asked[:, t])
+        some = replace(users.rows(row), size=asked[row, t])
+        crowds.append(Crowd(row=row, users=some, shocks=shocks))
+    return crowds, None

@@ -1,0 +1,204 @@
+"""Events: who comes and goes, what changes between rounds, and what becomes of the state."""
+
+import numpy as np
+import pytest
+
+from market_sim.errors import InputError
+from market_sim.experiments.run import run
+from market_sim.experiments.scenario import load_scenario
+from market_sim.experiments.timeline import timeline_of
+from tests.experiments.test_run import SCENARIO
+
+NAMES = SCENARIO["market"]["models"]
+
+
+def played(*events: dict, rounds: int = 12, **sections):
+    return run(SCENARIO | {"rounds": rounds, "events": list(events)} | sections)
+
+
+def column(result, name: str) -> np.ndarray:
+    """(rounds + 1, 3) of providers.parquet."""
+    return result.providers[name].reshape(-1, 3)
+
+
+def test_a_provider_is_away_until_it_enters_and_after_it_left():
+    result = played({"round": 5, "enters": [NAMES[1]]}, {"round": 9, "leaves": [NAMES[1]]})
+    requests, level = column(result, "requests"), column(result, "compute_level")
+    there = np.isin(np.arange(13), [5, 6, 7, 8])
+    assert (requests[there, 1] > 0).all()
+    assert (requests[~there, 1] == 0).all()
+    np.testing.assert_array_equal(np.isnan(level[:, 1]), ~there)
+    assert level[5, 1] == 1.0
+
+
+def test_a_market_that_is_always_without_a_provider_is_the_market_without_it():
+    """It enters after the last round that is compared."""
+    with_two = run(SCENARIO | {"market": SCENARIO["market"] | {"models": [NAMES[0], NAMES[2]]}, "rounds": 9})
+    late = played({"round": 10, "enters": [NAMES[1]]}, rounds=10)
+    for name in ("welfare_usd", "expected_welfare_usd", "price_usd", "hhi"):
+        np.testing.assert_allclose(late.rounds[name][:10], with_two.rounds[name], rtol=1e-12)
+
+
+def test_a_price_changes_and_what_a_query_costs_does_not():
+    result = played({"round": 4, "prices": {NAMES[0]: 0.5}}, providers={"learning": {"rule": "fixed"}})
+    sold = column(result, "requests")[:, 0]
+    price = column(result, "revenue_usd")[:, 0] / sold
+    cost = price - column(result, "profit_usd")[:, 0] / sold
+    np.testing.assert_allclose(price[1:4], price[0])
+    tokens = column(result, "tokens")[:, 0] / sold
+    np.testing.assert_allclose(price[4:], 0.5 * tokens[4:] / 1e6)
+    np.testing.assert_allclose(cost, cost[0])
+    assert sold[4:].mean() < sold[:4].mean()
+
+
+def test_another_model_brings_its_own_curve_price_and_cost():
+    result = played(
+        {"round": 4, "serves": {NAMES[0]: "Qwen2-0.5B"}}, providers={"learning": {"rule": "fixed"}}
+    )
+    other = run(
+        SCENARIO
+        | {
+            "market": SCENARIO["market"] | {"models": ["Qwen2-0.5B", *NAMES[1:]]},
+            "rounds": 12,
+            "providers": {"learning": {"rule": "fixed"}},
+        }
+    )
+    for name in ("requests", "tokens", "profit_usd", "revenue_usd"):
+        np.testing.assert_allclose(column(result, name)[4:], column(other, name)[4:], rtol=1e-12)
+    assert (column(result, "tokens")[3, 0] != column(other, "tokens")[3, 0]).all()
+
+
+def test_a_model_of_fewer_levels_takes_its_provider_down_to_the_highest(tmp_path):
+    head = "benchmark,method,model,compute_level,accuracy,tokens_per_query\n"
+    long = "".join(f"T,best_of_n,Long,{2**k},{0.3 + 0.1 * k},{100 * 2**k}\n" for k in range(4))
+    short = "".join(f"T,best_of_n,Short,{2**k},{0.4 + 0.1 * k},{90 * 2**k}\n" for k in range(2))
+    (tmp_path / "mine.csv").write_text(head + long + short + long.replace("Long", "Other"))
+    market = {
+        "curves": str(tmp_path / "mine.csv"),
+        "models": ["Long", "Other"],
+        "prices": {"Long": 1.0, "Other": 1.0, "Short": 1.0},
+        "value_of_correct_usd": 0.01,
+    }
+    providers = {"learning": {"rule": "fixed"}, "start": "highest"}
+    result = played({"round": 3, "serves": {"Long": "Short"}}, market=market, providers=providers, rounds=5)
+    level = result.providers["compute_level"].reshape(-1, 2)
+    assert level[:, 0].tolist() == [8, 8, 8, 2, 2, 2]
+    assert level[:, 1].tolist() == [8] * 6
+
+
+def test_demand_grows_by_people_who_were_drawn_from_the_start():
+    result = played({"round": 4, "demand": 2.0}, {"round": 8, "demand": 0.5})
+    assert column(result, "requests").sum(axis=1).max() <= 160
+    people = column(result, "requests").sum(axis=1) / (1 - result.rounds["outside_share"])
+    np.testing.assert_allclose(people, [80] * 4 + [160] * 4 + [40] * 5)
+
+
+def test_until_an_event_the_run_is_that_without_it():
+    plain = played()
+    for event in ({"demand": 3.0}, {"leaves": [NAMES[0]]}, {"regime": {"kind": "second_price_auction"}}):
+        result = played({"round": 6} | event)
+        for name, values in plain.rounds.items():
+            np.testing.assert_array_equal(result.rounds[name][:6], values[:6], err_msg=f"{event} {name}")
+        assert result.rounds["welfare_usd"][6] != plain.rounds["welfare_usd"][6]
+
+
+def test_a_regime_switch_keeps_levels_and_resets_the_rules():
+    result = played(
+        {"round": 6, "regime": {"kind": "second_price_auction"}},
+        {"round": 9, "regime": {"kind": "pay_per_compute"}},
+        providers={"learning": {"rule": "fixed"}, "auction_learning": {"rule": "fixed"}, "start": "highest"},
+    )
+    level, bids = column(result, "compute_level"), column(result, "bid_usd")
+    assert np.isnan(bids[:6]).all()
+    assert np.isfinite(bids[6:9]).all()
+    assert (level[:6] == 64).all()
+    truthful = run(SCENARIO | {"rounds": 12}, regime="second_price_auction")
+    for name in ("welfare_usd", "price_usd"):
+        np.testing.assert_allclose(result.rounds[name][6:9], truthful.rounds[name][6:9], rtol=1e-12)
+    efficient = level[8]
+    np.testing.assert_array_equal(level[9:], np.tile(efficient, (4, 1)))
+
+
+def test_a_memory_does_not_outlive_its_regime():
+    """The same switch at round 6 forgets what five rounds of exploring taught."""
+    timeline = timeline_of(
+        load_scenario(
+            SCENARIO
+            | {
+                "events": [{"round": 6, "regime": {"kind": "flat_price"}}],
+                "providers": {"learning": {"rule": "ucb1"}},
+            }
+        )
+    )
+    from market_sim.simulation.model import MarketModel
+
+    model = MarketModel.from_parts(timeline.first, timeline.later)
+    for _ in range(5):
+        model.step()
+    assert model.state.memories[0].played.sum() == 5 * 3
+    model.step()
+    assert model.parts is timeline.later[6]
+    assert model.state.memories[0].played.shape == (3, 6 * 40)
+    assert model.state.memories[0].played.sum() == 1 * 3
+
+
+@pytest.mark.parametrize(
+    ("events", "says"),
+    [
+        ([{"round": 3}], "events.0: nothing happens: name enters, leaves"),
+        ([{"round": 3, "demand": 1}, {"round": 2, "demand": 1}], "events.1.round = 2 comes after round 3"),
+        ([{"round": 3, "demand": 1}, {"round": 3, "demand": 1}], "events.1.round = 3 comes after round 3"),
+        ([{"round": 99, "demand": 1}], "events.0.round = 99 is beyond the last round, 12"),
+        ([{"round": 0, "demand": 1}], "events.0.round = 0 is not allowed; it must be at least 1"),
+        ([{"round": 3, "demand": 0}], "events.0.demand = 0 is not allowed"),
+        ([{"round": 3, "enters": ["Qwen-7B"]}], "events.0.enters names a provider = 'Qwen-7B' .*Qwen2-7B"),
+        ([{"round": 3, "leaves": NAMES}], "events.0: nobody is left in the market"),
+        ([{"round": 3, "enters": NAMES}], "events: nobody is in the market before the first enters"),
+        (
+            [{"round": 2, "leaves": NAMES[:1]}, {"round": 3, "leaves": NAMES[:1]}],
+            "events.1.leaves: Llama-3-8B is not in the market",
+        ),
+        (
+            [{"round": 2, "enters": NAMES[:1]}, {"round": 3, "enters": NAMES[:1]}],
+            "events.1.enters: Llama-3-8B is in the market already",
+        ),
+        (
+            [{"round": 3, "prices": {NAMES[0]: 0.001}}],
+            "events.0.prices.Llama-3-8B = 0.001 is not above its cost",
+        ),
+        ([{"round": 3, "prices": {"x": 1.0}}], "events.0.prices names a provider = 'x'"),
+        ([{"round": 3, "serves": {NAMES[0]: "GPT"}}], "events: a model that serves GSM8K = 'GPT'"),
+        ([{"round": 3, "serves": {"GPT": NAMES[0]}}], "events.0.serves names a provider = 'GPT'"),
+        ([{"round": 3, "regime": {"kind": "auction"}}], "events.0.regime.kind = 'auction'"),
+        ([{"round": 3, "entrs": NAMES}], "events.0.entrs is not a known key; .*did you mean enters"),
+    ],
+)
+def test_events_that_make_no_sense_are_refused_in_one_sentence(events, says):
+    with pytest.raises(InputError, match=says) as caught:
+        played(*events)
+    assert "\n" not in str(caught.value)
+
+
+def test_summaries_average_over_what_came_after_the_last_event():
+    result = played({"round": 4, "demand": 2.0}, {"round": 8, "leaves": [NAMES[0]]})
+    assert result.summary()["averaged_from_round"] == 11  # of rounds 8 to 12, the later half
+    assert result.summary()["providers"][NAMES[0]] == {"compute_level": None, "share": 0.0}
+    assert sum(result.shares().values()) == pytest.approx(1 - result.mean("outside_share"))
+    assert played().summary()["averaged_from_round"] == 7
+
+
+def test_a_shorter_run_ends_before_later_events():
+    data = SCENARIO | {"rounds": 12, "events": [{"round": 3, "demand": 2.0}, {"round": 9, "demand": 3.0}]}
+    short = run(data, rounds=5)
+    np.testing.assert_array_equal(short.rounds["welfare_usd"], run(data).rounds["welfare_usd"][:6])
+
+
+def test_capacity_is_read_by_model_and_kept():
+    result = played(providers={"capacity": {NAMES[2]: 10}})
+    requests = column(result, "requests")
+    assert (requests[:, 2] <= 10 + 1e-9).all()
+    assert requests[1:, :2].max() > 10
+    everybody = played(providers={"capacity": 7})
+    assert column(everybody, "requests").max() <= 7 + 1e-9
+    with pytest.raises(InputError, match=r"providers\.capacity names a model = 'GPT'"):
+        played(providers={"capacity": {"GPT": 10}})
