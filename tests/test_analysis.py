@@ -42,6 +42,21 @@ def test_welfare_by_regime_pairs_runs_of_the_same_seed(tmp_path):
     ]
 
 
+def test_what_misinformation_costs_says_so_for_every_network_and_draws_it(tmp_path):
+    done = script(
+        "what_misinformation_costs", "--seeds", "2", "--rounds", "12", "--users", "40", "--out", tmp_path
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = [line for line in done.stdout.splitlines() if "hearing" in line]
+    assert len(lines) == 3 * 6
+    for beta in ("200", "1,000", "5,000"):
+        assert sum(f"beta = {beta:>5}" in line for line in lines) == 6
+    # In the first rounds everybody buys anywhere: careful users lose most by it.
+    lost = [float(line.split(":")[1].split("+-")[0]) for line in lines]
+    assert min(lost[12:]) > max(lost[:6]) > 0
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".png", ".svg"]
+
+
 def test_welfare_by_regime_without_runs_says_how_to_make_some(tmp_path):
     done = script("welfare_by_regime", tmp_path)
     assert done.returncode == 2
