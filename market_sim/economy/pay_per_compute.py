@@ -213,6 +213,11 @@ def logit_counterfactual(
         logs = log_profits(game, actions)[providers]
     else:
         logs = _log_profits_of_types(offers, market, task, actions, users, providers)
+    return payoffs_from_logs(offers, logs, providers)
+
+
+def payoffs_from_logs(offers: Posted, logs: Array, providers: Array) -> Payoffs:
+    """What providers (P,) would earn by each own action, from ln U, (P, A); -inf where not allowed."""
     scale = logs.max(axis=-1)
     allowed = offers.allowed[providers]
     margin = np.where(allowed, (offers.price - offers.cost)[providers], 1.0)

@@ -26,6 +26,11 @@ def epsilon_greedy(exploration: float, step: float) -> Functions:
 
     Estimates move by `step` towards each profit, or by one over the times played where that is more
     (Sutton & Barto 2018, chapter 2).
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 3), bool), steps=np.arange(3)[:, None])
+    >>> known = Estimates(np.ones((1, 3)), np.array([[0.1, 0.3, 0.2]]))
+    >>> [epsilon_greedy(0.1, 0.1).act(known, view, np.array([[u, 0.9]])).item() for u in (0.05, 0.5)]
+    [2, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -44,6 +49,11 @@ def ucb1(confidence: float) -> Functions:
     """The largest mean plus sqrt(confidence * ln t / times played), untried actions first.
 
     confidence = 2 is UCB1 (Auer, Cesa-Bianchi & Fischer 2002), for payoffs in [0, 1].
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> known = Estimates(np.array([[90.0, 10.0]]), np.array([[0.5, 0.4]]))
+    >>> [ucb1(c).act(known, view, np.zeros((1, 0))).item() for c in (0.0, 2.0)]
+    [0, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -65,6 +75,11 @@ def thompson(noise: float) -> Functions:
 
     Beliefs are normal: mean of the profits, deviation noise / sqrt(times played + 1) (Thompson 1933;
     normal beliefs as in Agrawal & Goyal 2013).
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> known = Estimates(np.array([[99.0, 0.0]]), np.array([[0.5, 0.4]]))
+    >>> [thompson(0.1).act(known, view, np.array([[0.5, u]])).item() for u in (0.5, 0.9)]
+    [0, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -89,6 +104,9 @@ def exp3(exploration: float) -> Functions:
     The chosen action's profit is divided by the probability it was chosen with (Auer, Cesa-Bianchi, Freund
     & Schapire 2002).  For payoffs in [0, 1] the expected regret is at most
     (e - 1) exploration G + A ln A / exploration, G what the best action would have earned (theorem 3.1).
+
+    >>> exp3_chances(np.log([[1.0, 3.0]]), np.ones((1, 2), bool), exploration=0.2).round(3).tolist()
+    [[0.3, 0.7]]
     """
 
     def act(memory: Array, view: View, uniforms: Array) -> Array:
@@ -152,6 +170,12 @@ def q_learning(step: float, discount: float, decay: float, recall: str) -> Funct
     """Q-learning with exploration that fades as e^(-decay t) (Watkins 1989; Calvano et al. 2020).
 
     recall  what a state is: nothing ("none"), its own last action ("own"), everybody's ("all")
+
+    >>> told = Feedback(action=np.array([1]), moved=np.array([True]), allowed=np.ones((1, 2), bool),
+    ...                 profit=np.array([0.8]))
+    >>> rule = q_learning(step=0.5, discount=0.0, decay=0.0, recall="none")
+    >>> rule.update(rule.start(1, 2, 9), told).q.tolist()
+    [[[0.0, 0.4]]]
     """
 
     def start(n_learners: int, n_actions: int, n_providers: int) -> Chart:
@@ -202,7 +226,13 @@ class Example(NamedTuple):
 
 def imitation(inertia: float, exploration: float) -> Functions:
     """What the most profitable provider did, its own action if that is it; now and then any action
-    (imitate the best: Vega-Redondo 1997).  An example it cannot follow leaves it where it is."""
+    (imitate the best: Vega-Redondo 1997).  An example it cannot follow leaves it where it is.
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 3), bool), steps=np.arange(3)[:, None])
+    >>> rule, richest = imitation(inertia=0.5, exploration=0.0), Example(np.array([2]), np.array([True]))
+    >>> [rule.act(richest, view, np.array([[u, 0.5, 0.5]])).item() for u in (0.4, 0.6)]
+    [0, 2]
+    """
 
     def start(n_learners: int, n_actions: int, n_providers: int) -> Example:
         return Example(np.zeros(n_learners, dtype=np.int64), np.zeros(n_learners, dtype=bool))

@@ -58,6 +58,14 @@ def logit_reply(temperature: float) -> Functions:
 
     With users alike and one provider moving at a time its stationary law is e^(Phi/T), Phi the potential
     of log-profit (docs/theory.md 2.1).  Where profit may not be above zero, e^(U_k / (T max |U|)).
+
+    A level that earns a third as much has a quarter of the draws at T = 1, and hardly any at T = 0.1:
+
+    >>> payoffs = Payoffs(np.array([[1 / 3, 1.0]]), np.log([[1.0, 3.0]]))
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None],
+    ...             payoffs=payoffs)
+    >>> [logit_reply(t).act(None, view, np.array([[0.2]])).item() for t in (1.0, 0.1)]
+    [0, 1]
     """
 
     def act(memory: Memory, view: View, uniforms: Array) -> Array:
@@ -74,12 +82,23 @@ def logit_reply(temperature: float) -> Functions:
 
 
 def fixed() -> Functions:
-    """Never moves."""
+    """Never moves.
+
+    >>> view = View(current=np.array([1]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> fixed().act(None, view, np.zeros((1, 0))).tolist()
+    [1]
+    """
     return Functions(act=lambda memory, view, uniforms: view.current)
 
 
 def recommended() -> Functions:
-    """Does what the regime asks for: in an auction, the efficient level of each request at its cost."""
+    """Does what the regime asks for: in an auction, the efficient level of each request at its cost.
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None],
+    ...             recommended=np.array([1]))
+    >>> recommended().act(None, view, np.zeros((1, 0))).tolist()
+    [1]
+    """
 
     def act(memory: Memory, view: View, uniforms: Array) -> Array:
         if view.recommended is None:
