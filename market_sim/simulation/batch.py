@@ -49,22 +49,22 @@ def play_many(parts: Parts, seeds: Sequence[int], rounds: int) -> Plays:
     bids, several tasks, sampled demand, capacity, or users who differ or remember.
     """
     _check(parts)
-    market, seeds = parts.market, np.asarray(seeds)
-    n_runs, n = len(seeds), market.n_providers
+    market, runs = parts.market, np.array(seeds)
+    n_runs, n = len(runs), market.n_providers
     actions = np.empty((n_runs, rounds + 1, n), dtype=np.int64)
     profit, welfare = np.empty((n_runs, rounds + 1, n)), np.empty((n_runs, rounds + 1))
     actions[:, 0] = begin(parts)[0].actions[0]
     profit[:, 0], welfare[:, 0] = _outcome(parts, actions[:, 0])
-    schools = [_School(parts, rule, members, seeds) for rule, members in groups(parts.rules)]
+    schools = [_School(parts, rule, members, runs) for rule, members in groups(parts.rules)]
     for now in range(1, rounds + 1):
-        standing, moving = actions[:, now - 1], _movers(parts, seeds, now)
+        standing, moving = actions[:, now - 1], _movers(parts, runs, now)
         actions[:, now] = standing
         for school in schools:
             school.revise(standing, moving, now, out=actions[:, now])
         profit[:, now], welfare[:, now] = _outcome(parts, actions[:, now])
         for school in schools:
             school.learn(actions[:, now], moving, profit[:, now])
-    return Plays(seeds=seeds, actions=actions, profit_usd=profit, welfare_usd=welfare)
+    return Plays(seeds=runs, actions=actions, profit_usd=profit, welfare_usd=welfare)
 
 
 def _check(parts: Parts) -> None:
