@@ -13,8 +13,9 @@ import numpy as np
 from market_sim.economy.ledger import Lots, Outcomes, joined, quality_of, value_of
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
-from market_sim.theory import auction, choice
+from market_sim.theory import auction
 from market_sim.theory.arrays import Array
+from market_sim.theory.blocks import blocks
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.welfare import first_best
 
@@ -223,7 +224,7 @@ def _counterfactual(
     scale, _, size = user_types(users)
     weight = size / size.sum()
     usd, share = np.zeros((2, len(providers), len(grid.level)))
-    for block in choice.blocks(len(scale)):
+    for block in blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]
         standing, _ = auction.request_scores(bids, alpha)
         for place, i in enumerate(providers):
@@ -299,7 +300,7 @@ def first_best_welfare(market: Market, task: int, users: UserPopulation) -> floa
     """Welfare per request when every request is served by its best provider and level, or not at all."""
     scale, _, size = user_types(users)
     total = 0.0
-    for block in choice.blocks(len(scale)):
+    for block in blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]
         surplus = alpha[:, None, None] * market.worth[task] - market.cost[task]
         best = first_best(surplus, market.outside_value, market.offered[task])

@@ -14,6 +14,7 @@ from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
 from market_sim.theory.arrays import Array, at_levels, log_sum, log_sum_of_others
+from market_sim.theory.blocks import blocks
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.game import Game, log_profits, make_game
 from market_sim.theory.welfare import social_optimum
@@ -246,7 +247,7 @@ def _log_profits_of_types(
         *at_work, users.value_scale, users.beta
     )
     parts = []
-    for block in choice.blocks(len(users.beta)):
+    for block in blocks(len(users.beta)):
         outside = users.beta[block] * market.outside_value
         rivals = log_sum_of_others(standing(block).T, outside).T[providers]
         own = np.stack([_own_utilities(users, task, block, i, quality[i], price[i]) for i in providers])
@@ -283,7 +284,7 @@ def logit_best_welfare(regime: Regime, market: Market, task: int, users: UserPop
     offers = posted(regime, market, task)
     scale, beta, size = user_types(users)
     total = 0.0
-    for block in choice.blocks(len(size)):
+    for block in blocks(len(size)):
         optimum = social_optimum(_games(offers, market, beta[block], scale[block]))
         total += float(optimum.welfare @ size[block])
     return total / users.n_people, "bound"

@@ -24,7 +24,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from market_sim.errors import InputError, not_one_of
+from market_sim.simulation.compiled import compiled_hearing
 from market_sim.theory.arrays import Array
+from market_sim.theory.blocks import over_blocks
 from market_sim.theory.rule import Parameter
 from market_sim.theory.streams import Role, stream
 
@@ -45,6 +47,10 @@ BLOCK = 65536
 
 THREADS = min(os.cpu_count() or 1, 4)
 """Blocks of users do not depend on each other, so their number changes the time and nothing else."""
+
+
+WORTH_COMPILING = 100_000
+"""Users from which on it pays to wait for the compiler, half a second once."""
 
 
 class Block(NamedTuple):
@@ -323,13 +329,20 @@ def hear(network: Network, estimates: Array) -> Array:
 
     estimates  (N, U)  float32 or float64, finite
     returns    (N, U)  of the same type; a user who hears nobody has its own back
-    Sums are taken in float64 and in the order of the links, so what is heard depends neither on BLOCK nor
-    on THREADS, and what all agree on stays as it is.  Providers may be heard of one at a time, as
-    estimates[i : i + 1], where memory is short.
+    Sums are taken in float64 and in the order of the links, so what is heard depends neither on BLOCK, nor
+    on THREADS, nor on whether it is compiled, and what all agree on stays as it is.  Providers may be heard
+    of one at a time, as estimates[i : i + 1], where memory is short.
     """
     if estimates.shape[1] != network.n_users:
         raise ValueError(f"estimates are of {estimates.shape[1]} users, the network is of {network.n_users}")
     heard = np.empty_like(estimates)
+    compiled = compiled_hearing() if network.n_users >= WORTH_COMPILING and not network.complete else None
+    if compiled is not None:
+        weights = np.ones(1, np.float32) if network.trust is None else network.trust
+        by_user = np.ascontiguousarray(estimates.T)
+        links = network.indptr, network.indices, weights, by_user, heard
+        over_blocks(lambda users: compiled(users.start, users.stop, *links), network.n_users)
+        return heard
     with ThreadPoolExecutor(THREADS) as pool:
         in_turn = pool.map if len(network.blocks) > 1 else map
         for row, out in zip(estimates, heard, strict=True):

@@ -219,6 +219,21 @@ def test_what_is_heard_depends_neither_on_the_blocks_nor_on_the_threads(monkeypa
     assert cut == [1, 1, 2, 5, 5, 43, 301]
 
 
+@pytest.mark.parametrize("trust", ["equal", "degree"])
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_heard_is_the_same_to_the_bit_compiled_or_not(monkeypatch, kind, trust, dtype):
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    network = make_network(kind, 300, seed=5, trust=trust, **({"neighbours": 2} if kind in DRAWN else {}))
+    estimates = read_only(some_estimates(300, n_providers=4).astype(dtype))
+    heard = []
+    for from_users in (10**9, 1):
+        monkeypatch.setattr(module, "WORTH_COMPILING", from_users)
+        heard.append(hear(network, estimates))
+    assert heard[0].dtype == heard[1].dtype == dtype
+    assert heard[0].tobytes() == heard[1].tobytes()
+
+
 def test_hearing_takes_few_bytes_beside_the_network_and_the_result():
     n_users, n_providers = 400_000, 9
     network, estimates = ring(n_users, 3), some_estimates(n_users, n_providers)

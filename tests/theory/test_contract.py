@@ -6,12 +6,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from market_sim.theory import arrays, auction, choice, convergence, dynamics, game, streams, welfare
+from market_sim.theory import arrays, auction, blocks, choice, convergence, dynamics, game, streams, welfare
 from tests.worlds import random_world, read_only, stacked
 
-MODULES = (arrays, auction, choice, convergence, dynamics, game, streams, welfare)
+MODULES = (arrays, auction, blocks, choice, convergence, dynamics, game, streams, welfare)
 WITHOUT_ARRAYS = {
-    choice.blocks,
+    blocks.blocks,
+    blocks.over_blocks,
     streams.stream,
     streams.activation_order,
     streams.activation_orders,
