@@ -237,6 +237,7 @@ TITLES = {
     "expected_provider_profit_usd": "provider profit, expected",
     "first_best_gap_usd": "below the first best",
     "nashconv_usd": "gain from deviating (NashConv)",
+    "equilibrium_steps": "levels from an equilibrium",
     "estimate_error_usd": "error of users' estimates",
     "tokens_per_query": "tokens per query",
     "accuracy": "accuracy of answers",

@@ -222,7 +222,7 @@ def _counterfactual(
     grid = regime.actions(regime, market, task)
     bids = _bids(regime, market, task, actions)
     scale, _, size = user_types(users)
-    weight = size / size.sum()
+    weight = size / users.n_people if users.n_people > 0 else np.zeros(len(size))
     usd, share = np.zeros((2, len(providers), len(grid.level)))
     for block in blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]

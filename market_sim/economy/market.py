@@ -63,7 +63,7 @@ class UserPopulation:
 
     value_scale   (U,)  what an answer is worth to the row's users, as a multiple of the task's value
     beta          (U,)  rationality, 1/USD
-    size          (U,)  people in the row; a row of nobody is somebody who may still arrive
+    size          (U,)  people in the row; fractions, where a row is what can be expected of it
     task_weights  (U, T) or (1, T) if the same for all: probability that a request is of each task; None: one
                   task
     budget        (U,)  most that a query may cost, USD; None: no limit
@@ -88,12 +88,19 @@ class UserPopulation:
 
     @cached_property
     def mean_scale(self) -> float:
-        """Mean value_scale of the people."""
+        """Mean value_scale of the people; of the rows, where nobody asks."""
+        if self.n_people == 0:
+            return float(self.value_scale.mean())
         return float((self.value_scale * self.size).sum() / self.n_people)
 
     @cached_property
+    def weights(self) -> Array:
+        """Each row's share of the people, (U,); zeros where nobody asks."""
+        return self.size / self.n_people if self.n_people > 0 else np.zeros(len(self.size))
+
+    @cached_property
     def individuals(self) -> bool:
-        """Whether every row is one person, or nobody yet."""
+        """Whether every row is one person at most."""
         return bool((self.size <= 1).all())
 
     @cached_property

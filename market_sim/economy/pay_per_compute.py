@@ -150,7 +150,7 @@ def logit_match(
         )
         picked, count, unserved = crowd.index, crowd.share, crowd.unserved
         scales = np.divide(crowd.value_share, count, out=np.ones_like(count), where=count > 0)
-        log_sum_usd = crowd.log_sum_usd / people
+        log_sum_usd = crowd.log_sum_usd / people if people > 0 else 0.0
 
     def lots(provider: Array, counts: Array, value_scale: Array) -> Lots:
         return Lots(
@@ -219,11 +219,12 @@ def logit_counterfactual(
 
 def payoffs_from_logs(offers: Posted, logs: Array, providers: Array) -> Payoffs:
     """What providers (P,) would earn by each own action, from ln U, (P, A); -inf where not allowed."""
-    scale = logs.max(axis=-1)
-    allowed = offers.allowed[providers]
+    scale, allowed = logs.max(axis=-1), offers.allowed[providers]
+    hopeful = np.isfinite(scale)  # nobody can afford whoever is not
+    unit = np.where(hopeful, scale, 0.0)
     margin = np.where(allowed, (offers.price - offers.cost)[providers], 1.0)
     return Payoffs(
-        relative=np.where(allowed, np.exp(logs - scale[:, None]), -np.inf),
+        relative=np.where(allowed, np.exp(logs - unit[:, None]), -np.inf),
         log_scale=scale,
         share=np.where(allowed, np.exp(logs - np.log(margin)), 0.0),
         logs=np.where(allowed, logs, -np.inf),
@@ -239,9 +240,8 @@ def _log_profits_of_types(
     """
     quality, price, allowed = offers.quality, offers.price, offers.allowed
     margin = np.log(np.where(allowed, price - offers.cost, 1.0))
-    log_weight = np.log(
-        users.size / users.n_people, out=np.full(len(users.size), -np.inf), where=users.size > 0
-    )
+    weight = users.weights
+    log_weight = np.log(weight, out=np.full(len(weight), -np.inf), where=weight > 0)
     at_work = at_levels(quality, actions), at_levels(price, actions)
     standing = beliefs(users, task, *at_work) or choice.true_utilities(
         *at_work, users.value_scale, users.beta

@@ -21,11 +21,10 @@ COLUMNS = {"value_scale": "value_scale", "beta": "beta", "budget": "budget_usd",
 MOST = {"value_scale": MOST_USD, "beta": MOST_RATIONAL, "budget": MOST_USD, "inertia": MOST_USD}
 
 
-def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0, most: float = 1.0) -> UserPopulation:
+def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0) -> UserPopulation:
     """The users of a scenario.
 
-    demand  how many there are, as a multiple of the scenario's number; `most` the most there ever are: people
-            who are drawn one by one have their row from the beginning
+    demand  how many there are, as a multiple of the scenario's number: the first of more users are the fewer
     Raises InputError for distributions, types or tasks that make no sense.
     """
     section = scenario.users
@@ -38,8 +37,8 @@ def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0, most: f
     if alike and expected and not any(isinstance(value, dict) for value in numbers.values()):
         size, n = np.array([round(section.count * demand)]), 1
     else:
-        n = round(section.count * most)
-        size = (np.arange(n) < round(section.count * demand)).astype(np.int64)
+        n = round(section.count * demand)
+        size = np.ones(n, dtype=np.int64)
     weights = _task_weights(section.tasks, market, f"{where}.tasks")
     if section.types is not None:
         types, weight, weights_by_type = _read_types(scenario, market)

@@ -47,8 +47,7 @@ def timeline_of(scenario: Scenario) -> Timeline:
             [levels, *(len(c.compute_level) for curves in curves_of(scenario, serves) for c in curves)]
         )
     market = market_of(scenario, levels=levels)
-    most = max([1.0, *(event.demand for event in scenario.events if event.demand is not None)])
-    users = users_of(scenario, market, most=most)
+    users = users_of(scenario, market)
     check_decisive(market, users.beta, users.value_scale, scenario.where)
     regime = regime_of(scenario, market, users)
     parts = Parts(
@@ -66,7 +65,7 @@ def timeline_of(scenario: Scenario) -> Timeline:
         metrics_every=scenario.output.metrics_every,
         keep_requests=scenario.output.requests,
     )
-    later, now = {}, _Story(scenario=scenario, parts=parts, levels=levels, most=most)
+    later, now = {}, _Story(scenario=scenario, parts=parts, levels=levels)
     for place, event in enumerate(scenario.events):
         now = now.after(event, f"{scenario.where}: events.{place}")
         later[event.round] = now.parts
@@ -102,7 +101,6 @@ class _Story:
     scenario: Scenario
     parts: Parts
     levels: int
-    most: float
     serves: tuple[tuple[str, str], ...] = ()
     prices: tuple[tuple[str, float], ...] = ()
 
@@ -131,7 +129,7 @@ def _moves(story: _Story, event: Event, where: str) -> _Story:
             active[i] = wanted
     if not active.any():
         raise InputError(f"{where}: nobody is left in the market")
-    return story.with_parts(active=None if active.all() else active)
+    return story.with_parts(active=None if active.all() else active, turns_from=event.round)
 
 
 def _offers(story: _Story, event: Event, where: str) -> _Story:
@@ -164,11 +162,12 @@ def _offers(story: _Story, event: Event, where: str) -> _Story:
 
 
 def _demand(story: _Story, event: Event, where: str) -> _Story:
-    """More or fewer users: a multiple of the scenario's number."""
+    """More or fewer users: a multiple of the scenario's number.  Who hears whom is drawn anew among them."""
     if event.demand is None:
         return story
-    users = users_of(story.scenario, story.parts.market, demand=event.demand, most=story.most)
-    return story.with_parts(users=users)
+    users = users_of(story.scenario, story.parts.market, demand=event.demand)
+    experience = experience_of(story.scenario, story.parts.market, users)
+    return story.with_parts(users=users, experience=experience)
 
 
 def _regime(story: _Story, event: Event, where: str) -> _Story:

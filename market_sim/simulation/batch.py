@@ -122,7 +122,7 @@ class _School:
         self.allowed = np.tile(self.grid.allowed[members], (n_runs, 1))
         self.scale = np.tile(stakes(regime, market, 0, parts.users)[members], n_runs)
         self.plan = None
-        if regime.plan is not None:
+        if regime.plan is not None and rule.information == "plan":
             self.plan = np.tile(regime.plan(regime, market, 0, parts.users)[members], n_runs)
         self.memory: Memory = rule.functions.start(n_runs * len(members), n_actions, market.n_providers)
         self.draws = n_actions if rule.functions.draws is None else rule.functions.draws
@@ -157,10 +157,11 @@ class _School:
         if self.rule.information == "full":
             seen = self._counterfactual(actions)
             told["payoffs"] = Payoffs(seen.usd() / self.scale[:, None], seen.logs)
-        if self.rule.information in ("own", "rivals"):
+        if self.rule.information in ("own", "actions", "rivals"):
             told["profit"] = profit_usd[:, self.members].ravel() / self.scale
-        if self.rule.information == "rivals":
+        if self.rule.information in ("actions", "rivals"):
             told["actions"] = np.repeat(actions, len(self.members), axis=0)
+        if self.rule.information == "rivals":
             told["profits"] = np.repeat(profit_usd, len(self.members), axis=0)
         feedback = Feedback(
             action=actions[:, self.members].ravel(),

@@ -145,11 +145,7 @@ class MarketModel(mesa.Model):
         self.recorder = Recorder(parts.market.tasks, parts.market.providers)
         for index in range(parts.market.n_providers):
             ProviderAgent(self, index)
-        if parts.users.individuals and parts.users.n_people > MOST_USER_AGENTS:
-            CrowdAgent(self)
-        else:
-            for row in range(len(parts.users.beta)):
-                UserAgent(self, row)
+        self._meet_users()
         self.datacollector = mesa.DataCollector(
             model_reporters={
                 name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
@@ -158,12 +154,30 @@ class MarketModel(mesa.Model):
         )
         self._keep()
 
+    def _meet_users(self) -> None:
+        """One agent for each row of the users, or one for all where there are too many."""
+        rows = len(self.parts.users.beta)
+        crowded = self.parts.users.individuals and self.parts.users.n_people > MOST_USER_AGENTS
+        met = self.agents_by_type.get(UserAgent, ())
+        for agent in list(met):
+            if crowded or agent.row >= rows:
+                agent.remove()
+        if crowded:
+            if not self.agents_by_type.get(CrowdAgent):
+                CrowdAgent(self)
+            return
+        for agent in list(self.agents_by_type.get(CrowdAgent, ())):
+            agent.remove()
+        for row in range(len(self.agents_by_type.get(UserAgent, ())), rows):
+            UserAgent(self, row)
+
     def step(self) -> None:
         """Play one round, after the events that come before it."""
         after = self.later.get(self.state.round + 1)
         if after is not None:
             self.state = carry_over(self.parts, after, self.state)
             self.parts = after
+            self._meet_users()
         self.state, self.record = play_round(self.parts, self.state)
         self._keep()
 

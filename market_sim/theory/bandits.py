@@ -98,11 +98,11 @@ def thompson(noise: float) -> Functions:
     return Functions(act=act, start=_unknown, update=update, draws=None)
 
 
-def exp3(exploration: float) -> Functions:
+def exp3(exploration: float, rate: float) -> Functions:
     """Weights exponential in estimated total profits, mixed with a share of uniform play.
 
     The chosen action's profit is divided by the probability it was chosen with (Auer, Cesa-Bianchi, Freund
-    & Schapire 2002).  For payoffs in [0, 1] the expected regret is at most
+    & Schapire 2002).  For payoffs in [0, 1] and rate = 1 the expected regret is at most
     (e - 1) exploration G + A ln A / exploration, G what the best action would have earned (theorem 3.1).
 
     >>> exp3_chances(np.log([[1.0, 3.0]]), np.ones((1, 2), bool), exploration=0.2).round(3).tolist()
@@ -114,7 +114,7 @@ def exp3(exploration: float) -> Functions:
 
     def update(memory: Array, feedback: Feedback) -> Array:
         chance = _at(exp3_chances(memory, feedback.allowed, exploration), feedback.action)
-        step = exploration / feedback.allowed.sum(axis=1) * _told(feedback.profit) / chance
+        step = rate * exploration / feedback.allowed.sum(axis=1) * _told(feedback.profit) / chance
         # An action that was not chosen this round says nothing of how likely it was.
         return _add_at(memory, feedback.action, np.where(feedback.moved, step, 0.0))
 
@@ -156,7 +156,8 @@ def _add_at(table: Array, action: Array, amount: Array | float) -> Array:
 
 
 class Chart(NamedTuple):
-    """Values of actions by state: q (P, S, A), the state each learner is in (P,), rounds played (P,)."""
+    """Values of actions by state: q (P, S, A), the state each learner is in (P,), NOWHERE before the first
+    round where states are what was done last, and rounds played (P,)."""
 
     q: Array
     state: Array
@@ -164,6 +165,7 @@ class Chart(NamedTuple):
 
 
 MOST_STATES = 100_000
+NOWHERE = -1
 
 
 def q_learning(step: float, discount: float, decay: float, recall: str) -> Functions:
@@ -186,10 +188,12 @@ def q_learning(step: float, discount: float, decay: float, recall: str) -> Funct
                 f'{MOST_STATES:,} are allowed: use recall = "own", or fewer models'
             )
         zeros = np.zeros(n_learners, dtype=np.int64)
-        return Chart(np.zeros((n_learners, states, n_actions)), zeros, zeros)
+        first = zeros if recall == "none" else np.full(n_learners, NOWHERE)
+        return Chart(np.zeros((n_learners, states, n_actions)), first, zeros)
 
     def act(memory: Chart, view: View, uniforms: Array) -> Array:
-        value = np.where(view.allowed, _at(memory.q, memory.state), -np.inf)
+        known = (memory.state != NOWHERE)[:, None]
+        value = np.where(view.allowed, np.where(known, _at(memory.q, memory.state), 0.0), -np.inf)
         greedy = keep_or_first(value == value.max(axis=1, keepdims=True), view.current)
         explores = uniforms[:, 0] < np.exp(-decay * memory.rounds)
         return np.where(explores, draw(view.allowed * 1.0, uniforms[:, 1]), greedy)
@@ -203,12 +207,11 @@ def q_learning(step: float, discount: float, decay: float, recall: str) -> Funct
             state = _place_of(_told(feedback.actions), memory.q.shape[-1])
         ahead = np.where(feedback.allowed, _at(memory.q, state), -np.inf).max(axis=1)
         q = memory.q.copy()
-        q[rows, memory.state, action] += step * (
-            _told(feedback.profit) + discount * ahead - q[rows, memory.state, action]
-        )
+        error = _told(feedback.profit) + discount * ahead - q[rows, memory.state, action]
+        q[rows, memory.state, action] += np.where(memory.state == NOWHERE, 0.0, step * error)
         return Chart(q, state, memory.rounds + 1)
 
-    information: Information = "rivals" if recall == "all" else "own"
+    information: Information = "actions" if recall == "all" else "own"
     return Functions(act=act, start=start, update=update, draws=2, information=information)
 
 

@@ -95,7 +95,9 @@ def fictitious_play(inertia: float) -> Functions:
         if feedback.payoffs is None or feedback.payoffs.logs is None:
             raise ValueError("fictitious play was given no log-profits")
         logs = np.where(feedback.allowed, feedback.payoffs.logs, 0.0)
-        return Totals(memory.rounds + 1, memory.total + logs)
+        # A round in which nothing could be earned, whatever it did, says nothing of its actions.
+        hopeful = np.isfinite(np.where(feedback.allowed, logs, -np.inf).max(axis=1))
+        return Totals(memory.rounds + hopeful, memory.total + np.where(hopeful[:, None], logs, 0.0))
 
     return Functions(act=act, start=_empty, update=update, draws=1)
 

@@ -9,9 +9,11 @@ copies of one market in a batch.  Randomness comes in as uniform numbers, so a r
 nothing else.  A rule declares the information it needs and is handed nothing more:
 
     none    its own standing action
+    plan    the action that the regime asks for: the truth in an auction, a planner's plan
     reply   the expected profit of each own action against the others' standing offers, before it moves
     full    after the round, what each own action would have earned in expectation
     own     after the round, what it earned (a bandit)
+    actions after the round, what it earned and what everybody did
     rivals  after the round, what everybody did and earned
 
 Actions are indices; `View.steps` says where each stands in the order of compute (first column) and of
@@ -28,7 +30,7 @@ import numpy as np
 from market_sim.errors import InputError, not_one_of
 from market_sim.theory.arrays import Array
 
-Information = Literal["none", "reply", "full", "own", "rivals"]
+Information = Literal["none", "plan", "reply", "full", "own", "actions", "rivals"]
 Memory = Any
 
 POSTED = frozenset({"pay_per_compute", "flat_price"})
@@ -54,8 +56,7 @@ class View:
     current      (P,)    standing actions
     allowed      (P, A)  bool, which actions each has
     steps        (A, d)  integer place of each action: level first, then bid dimensions
-    recommended  (P,)    the action the regime asks for: the truth in auctions, the plan of a planner; None
-                         where it asks for nothing
+    recommended  (P,)    `plan` only, else None: the action the regime asks for
     payoffs      reply rules only, else None: against the others' standing offers
     """
 
@@ -74,8 +75,8 @@ class Feedback:
     moved    (P,)    bool, whether it was its turn to choose
     allowed  (P, A)  which actions each has
     payoffs  full information only, else None: against the others' offers of this round
-    profit   (P,)    own and rivals only: scaled as `Payoffs.scaled`
-    actions  (P, N)  rivals only: what everybody in the learner's market played
+    profit   (P,)    own, actions and rivals only: scaled as `Payoffs.scaled`
+    actions  (P, N)  actions and rivals only: what everybody in the learner's market played
     profits  (P, N)  rivals only: what everybody there earned, in one unit
     """
 

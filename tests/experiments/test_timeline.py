@@ -7,6 +7,11 @@ from market_sim.errors import InputError
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.timeline import timeline_of
+from market_sim.simulation.agents import UserAgent
+from market_sim.simulation.events import carry_over
+from market_sim.simulation.model import MarketModel
+from market_sim.simulation.providers import movers
+from market_sim.theory.choice import OUTSIDE
 from tests.experiments.test_run import SCENARIO
 
 NAMES = SCENARIO["market"]["models"]
@@ -22,7 +27,8 @@ def column(result, name: str) -> np.ndarray:
 
 
 def test_a_provider_is_away_until_it_enters_and_after_it_left():
-    result = played({"round": 5, "enters": [NAMES[1]]}, {"round": 9, "leaves": [NAMES[1]]})
+    events = {"round": 5, "enters": [NAMES[1]]}, {"round": 9, "leaves": [NAMES[1]]}
+    result = played(*events, providers={"learning": {"rule": "fixed"}})
     requests, level = column(result, "requests"), column(result, "compute_level")
     there = np.isin(np.arange(13), [5, 6, 7, 8])
     assert (requests[there, 1] > 0).all()
@@ -93,13 +99,71 @@ def test_demand_grows_by_people_who_were_drawn_from_the_start():
     np.testing.assert_allclose(people, [80] * 4 + [160] * 4 + [40] * 5)
 
 
-def test_until_an_event_the_run_is_that_without_it():
-    plain = played()
-    for event in ({"demand": 3.0}, {"leaves": [NAMES[0]]}, {"regime": {"kind": "second_price_auction"}}):
-        result = played({"round": 6} | event)
-        for name, values in plain.rounds.items():
-            np.testing.assert_array_equal(result.rounds[name][:6], values[:6], err_msg=f"{event} {name}")
-        assert result.rounds["welfare_usd"][6] != plain.rounds["welfare_usd"][6]
+SPREAD = {"distribution": "lognormal", "median": 1000, "sigma": 0.8}
+SOCIETY = {"count": 80, "beta": SPREAD, "information": "experience"}
+WORLDS = {
+    "plain": {},
+    "users who differ": {"users": {"count": 80, "beta": SPREAD}},
+    "capacity": {"users": {"count": 80, "beta": SPREAD}, "providers": {"capacity": 20}},
+    "flat prices": {"users": {"count": 80, "beta": SPREAD}, "regime": {"kind": "flat_price"}},
+    "alone": {"users": SOCIETY},
+    "everybody hears": {"users": SOCIETY | {"network": {"kind": "complete"}}},
+    "a small world": {"users": SOCIETY | {"network": {"kind": "small_world", "neighbours": 4}}},
+}
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=WORLDS)
+@pytest.mark.parametrize(
+    "event",
+    [{"demand": 3.0}, {"demand": 0.5}, {"leaves": [NAMES[0]]}, {"regime": {"kind": "first_price_auction"}}],
+)
+def test_until_an_event_the_run_is_that_without_it(world, event):
+    plain, result = played(**world), played({"round": 6} | event, **world)
+    for name, values in plain.rounds.items():
+        np.testing.assert_array_equal(result.rounds[name][:6], values[:6], err_msg=name)
+    assert result.rounds["welfare_usd"][6] != plain.rounds["welfare_usd"][6]
+
+
+def test_who_joins_believes_what_was_believed_at_first_and_who_stays_remembers():
+    scenario = load_scenario(
+        SCENARIO
+        | {
+            "rounds": 12,
+            "users": SOCIETY,
+            "events": [{"round": 6, "demand": 2.0}, {"round": 9, "demand": 0.5}],
+        }
+    )
+    timeline = timeline_of(scenario)
+    model = MarketModel.from_parts(timeline.first, timeline.later)
+    for _ in range(5):
+        model.step()
+    five = model.state
+    six = carry_over(model.parts, timeline.later[6], five)
+    np.testing.assert_array_equal(six.estimates[:, :, :80], five.estimates)
+    first = timeline.later[6].experience.prior[:, None, 80:]
+    np.testing.assert_array_equal(six.estimates[:, :, 80:], np.repeat(first, six.estimates.shape[1], axis=1))
+    assert (six.last_provider[80:] == OUTSIDE).all()
+    model.step()
+    assert len(model.agents_by_type[UserAgent]) == 160
+    for _ in range(3):
+        model.step()
+    assert model.state.estimates.shape[2] == len(model.agents_by_type[UserAgent]) == 40
+
+
+def test_turns_begin_anew_with_whoever_is_there():
+    """Everybody who stays has a turn within two cycles of those that are there."""
+    for seed in range(20):
+        timeline = timeline_of(
+            load_scenario(
+                SCENARIO | {"rounds": 30, "seed": seed, "events": [{"round": 5, "leaves": [NAMES[0]]}]}
+            )
+        )
+        parts = timeline.later[5]
+        turns = np.array([movers(parts, now) for now in range(5, 31)])
+        assert (turns.sum(axis=1) == 1).all()
+        n = len(parts.present)
+        for start in range(0, len(turns) - n + 1, n):  # whole cycles from the event on
+            assert turns[start : start + n].sum(axis=0)[parts.present].tolist() == [1] * n
 
 
 def test_a_regime_switch_keeps_levels_and_resets_the_rules():
@@ -111,12 +175,27 @@ def test_a_regime_switch_keeps_levels_and_resets_the_rules():
     level, bids = column(result, "compute_level"), column(result, "bid_usd")
     assert np.isnan(bids[:6]).all()
     assert np.isfinite(bids[6:9]).all()
-    assert (level[:6] == 64).all()
+    assert (level == 64).all()
+
+
+def test_the_truth_is_told_from_the_first_round_of_an_auction():
+    result = played({"round": 6, "regime": {"kind": "second_price_auction"}})
     truthful = run(SCENARIO | {"rounds": 12}, regime="second_price_auction")
     for name in ("welfare_usd", "price_usd"):
-        np.testing.assert_allclose(result.rounds[name][6:9], truthful.rounds[name][6:9], rtol=1e-12)
-    efficient = level[8]
-    np.testing.assert_array_equal(level[9:], np.tile(efficient, (4, 1)))
+        np.testing.assert_allclose(result.rounds[name][6:], truthful.rounds[name][6:], rtol=1e-12)
+
+
+def test_what_is_efficient_for_each_request_stays_so_in_another_auction_and_is_a_level_where_none_bid():
+    learning = {"learning": {"rule": "fixed"}, "auction_learning": {"rule": "fixed"}}
+    result = played(
+        {"round": 4, "regime": {"kind": "first_price_auction"}},
+        {"round": 8, "regime": {"kind": "pay_per_compute"}},
+        regime={"kind": "second_price_auction"},
+        providers=learning,
+    )
+    level = column(result, "compute_level")
+    np.testing.assert_array_equal(level, np.tile(level[0], (13, 1)))
+    assert len(set(level[0].tolist())) > 1
 
 
 def test_a_memory_does_not_outlive_its_regime():

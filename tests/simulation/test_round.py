@@ -76,7 +76,7 @@ def tables(parts: Parts, rounds: int) -> dict[str, bytes]:
 # --- The paper's dynamics ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("beta", [30.0, 200.0, 1000.0, 1380.0, 1e5])
+@pytest.mark.parametrize("beta", [30.0, 200.0, 1000.0, 1380.0, 1e5, 1e6])
 @pytest.mark.parametrize(
     ("task", "method"),
     [
