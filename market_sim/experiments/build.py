@@ -125,6 +125,7 @@ def regime_of(scenario: Scenario, market: Market, users: UserPopulation) -> Regi
         audit_probability=section.audit_probability,
         clawback=section.clawback,
         ties=section.ties,
+        bid_shares=section.bid_shares,
     )
     regime = replace(REGIMES[section.kind], terms=terms)
     try:

@@ -32,6 +32,7 @@ from market_sim.economy.market import (
     QUALITY_CURVES,
 )
 from market_sim.economy.quality import LARGEST
+from market_sim.economy.regime import BID_SHARES
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, nearest
 from market_sim.theory.learning import RULES
@@ -55,6 +56,9 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MOST_USD = 1e6
 """Per query, or per million tokens: far above any real amount, and no product of such amounts overflows."""
 
+MOST_BID_SHARES = 200
+"""Every level has an action for each of them."""
+
 Usd = Annotated[float, Field(ge=-MOST_USD, le=MOST_USD, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=MOST_USD, allow_inf_nan=False)]
 NotTiny = Annotated[float, Field(ge=1e-9, le=MOST_USD, allow_inf_nan=False)]
@@ -63,6 +67,7 @@ NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
 Capacity = Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BidShare = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 RuleName = Annotated[str, _known(RULES, or_like=r"[\w.]+:\w+$")]
 RegimeName = Annotated[str, _known(REGIMES)]
 CurveName = Annotated[str, _known(QUALITY_CURVES)]
@@ -235,6 +240,18 @@ class RegimeSection(_Section):
     audit_probability: Probability = 0.0
     clawback: NotNegative = 1.0
     ties: Literal["lowest", "random"] = "lowest"
+    bid_shares: Annotated[
+        tuple[BidShare, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=MOST_BID_SHARES)
+    ] = BID_SHARES
+
+    @model_validator(mode="after")
+    def _truth_among_shares(self) -> Self:
+        if 0 not in self.bid_shares or any(b <= a for a, b in pairwise(self.bid_shares)):
+            raise ValueError(
+                f"bid_shares = {list(self.bid_shares)} is not allowed; they must rise and have 0, the truth, "
+                "among them"
+            )
+        return self
 
 
 class Event(_Section):

@@ -210,6 +210,7 @@ def test_the_same_scenario_and_seed_give_the_same_bytes_and_another_seed_others(
         {"market": SCENARIO["market"] | {"models": ["Qwen2-7B", "Llama-3-8B", "Qwen2.5-7B"]}},
         {"providers": {"learning": {"rule": "best_reply"}}},
         {"regime": {"kind": "first_price_auction"}},
+        {"regime": {"bid_shares": [0.0, 0.01, 1.0]}},
         {"output": {"metrics_every": 2}},
     ],
 )

@@ -106,6 +106,19 @@ def refusal(path: Path) -> str:
             "regime.audit_probability = 2 is not allowed",
             "at most 1",
         ),
+        (
+            GOOD + "[regime]\nbid_shares = [0, 0.2, 0.1]",
+            "bid_shares = [0.0, 0.2, 0.1] is not allowed",
+            "rise",
+        ),
+        (
+            GOOD + "[regime]\nbid_shares = [0.1, 0.2]",
+            "bid_shares = [0.1, 0.2] is not allowed",
+            "0, the truth",
+        ),
+        (GOOD + "[regime]\nbid_shares = [0, 1.5]", "regime.bid_shares.1 = 1.5 is not allowed", "at most 1"),
+        (GOOD + "[regime]\nbid_shares = []", "regime.bid_shares = [] is not allowed", "at least 1"),
+        (GOOD + "[regime]\nbid_share = [0]", "regime.bid_share is not a known", "(did you mean bid_shares?)"),
         (GOOD + "[output]\nmetrics_every = 0", "output.metrics_every = 0 is not allowed", "at least 1"),
         (GOOD.replace("rounds", "seed = -1\nrounds"), "seed = -1 is not allowed", "it must be at least 0"),
         # names that are not known, with the nearest that is
