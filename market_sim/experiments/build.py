@@ -26,7 +26,7 @@ from market_sim.economy.quality import (
 )
 from market_sim.economy.regime import Regime, Terms
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, check_parameters, not_one_of
 from market_sim.experiments.plugins import code_of, rule_from
 from market_sim.experiments.scenario import ExperienceSection, Learning, RuleChoice, Scenario
 from market_sim.simulation.network import NETWORKS
@@ -173,6 +173,7 @@ def rules_of(scenario: Scenario, market: Market, regime: Regime) -> tuple[Rule, 
 def _made(choice: RuleChoice, where: str) -> Rule:
     """The rule of a choice, from the registry or from a module of the user's own."""
     family = RULES.get(choice.rule) or rule_from(choice.rule, f"{where}.rule")
+    check_parameters(where, family.name, choice.parameters, family.parameters)
     return family(where=where, **choice.parameters)
 
 

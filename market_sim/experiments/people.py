@@ -11,7 +11,7 @@ from market_sim.economy.market import MOST_RATIONAL, Market, UserPopulation
 from market_sim.errors import InputError, not_one_of
 from market_sim.experiments.scenario import MOST_USD, Scenario, Segment
 from market_sim.simulation.experience import Experience, average_offer
-from market_sim.simulation.network import make_network, read_network
+from market_sim.simulation.network import Network, make_network, read_network
 from market_sim.theory.arrays import Array
 from market_sim.theory.streams import Role, stream
 
@@ -173,21 +173,26 @@ def experience_of(scenario: Scenario, market: Market, users: UserPopulation) -> 
     section = scenario.users
     if section.information == "full":
         return None
-    where = f"{scenario.where}: users.network"
-    given = dict(section.network or {"kind": "none"})
-    file, n_users = given.pop("file", None), len(users.beta)
-    if file is not None:
-        allowed = {key: given.pop(key) for key in ("trust",) if key in given}
-        if given:
-            raise not_one_of(f"{where}: beside file", next(iter(given)), ("trust",))
-        network = read_network(scenario.folder / str(file), n_users, where=where, **allowed)
-    else:
-        if "kind" not in given:
-            raise InputError(f"{where} needs a kind, or a file")
-        network = make_network(given.pop("kind"), n_users, scenario.seed, where=where, **given)
     settings: dict[str, Any] = {} if section.experience is None else section.experience.model_dump()
     believed = settings.pop("prior_usd", None)
     prior = average_offer(market, users)
     if believed is not None:
         prior = np.full_like(prior, believed)
-    return Experience(prior=prior, network=network, **settings)
+    return Experience(prior=prior, network=_network_of(scenario, len(users.beta)), **settings)
+
+
+def _network_of(scenario: Scenario, n_users: int) -> Network:
+    """Who hears whom, drawn or read from a file."""
+    where = f"{scenario.where}: users.network"
+    given = dict(scenario.users.network or {"kind": "none"})
+    trust = {"trust": given.pop("trust")} if "trust" in given else {}
+    if "file" in given:
+        file = given.pop("file")
+        if not isinstance(file, str):
+            raise InputError(f"{where}.file = {file!r} is not allowed; it must be the name of a file")
+        if given:
+            raise not_one_of(f"{where}: beside file", next(iter(given)), ("trust",))
+        return read_network(scenario.folder / file, n_users, where=where, **trust)
+    if "kind" not in given:
+        raise InputError(f"{where} needs a kind, or a file")
+    return make_network(given.pop("kind"), n_users, scenario.seed, given, where=where, **trust)

@@ -22,7 +22,7 @@ from market_sim.economy.market import (
 )
 from market_sim.economy.quality import METHODS, bundled_curves, select_curves
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, named
 from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
 from market_sim.simulation.events import carry_over
 from market_sim.simulation.recorder import PROVIDER_COLUMNS, ROUND_COLUMNS, Recorder
@@ -86,8 +86,7 @@ class MarketModel(mesa.Model):
             ("activation", activation, get_args(Activation)),
             ("demand", demand, get_args(Demand)),
         ):
-            if not isinstance(value, str) or value not in known:
-                raise not_one_of(f"MarketModel: {name}", value, known)
+            named(f"MarketModel: {name}", value, known)
         most = MOST_PEOPLE if demand == "expected" else MOST_INDIVIDUALS
         _check_number("beta", beta, Real, lambda x: 0 <= x <= MOST_RATIONAL, f"from 0 to {MOST_RATIONAL:g}")
         _check_number("margin", margin, Real, lambda x: 0 < x <= 1e6, "above 0 and at most 1e+06")

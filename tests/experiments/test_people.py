@@ -102,7 +102,8 @@ def test_a_file_of_types_that_is_none_is_refused_with_the_line(tmp_path, text, s
             {"beta": {"distribution": "lognorml", "median": 1, "sigma": 1}},
             "users.beta.distribution .*lognormal?",
         ),
-        ({"beta": {"median": 1, "sigma": 1}}, "users.beta.distribution"),
+        ({"beta": {"median": 1, "sigma": 1}}, "users.beta.distribution is missing; allowed are lognormal"),
+        ({"beta": {"distribution": ["uniform"]}}, r"users.beta.distribution = \['uniform'\] is not one of"),
         (
             {"value_scale": {"distribution": "uniform", "low": 0, "high": 0}},
             "users.value_scale draws amounts",
@@ -147,8 +148,14 @@ def test_a_network_may_be_a_file(tmp_path):
         ({"kind": "small_world", "rewire": 2}, "users.network.rewire = 2 .*at most 1"),
         ({"kind": "random", "trust": "degre"}, "users.network.trust = 'degre' .*did you mean degree"),
         ({"file": "links.txt", "kind": "random"}, "beside file"),
-        ({"file": "links.txt"}, "links.txt.*line 2.*9"),
-        ({"file": "none.txt"}, "none.txt"),
+        ({"file": "links.txt"}, "^scenario: users.network.file: .*links.txt: line 2: got '9'"),
+        ({"file": "none.txt"}, "^scenario: users.network.file: .*none.txt"),
+        ({"file": "links.txt", "trust": "blind"}, "^scenario: users.network.trust = 'blind'"),
+        ({"file": ["links.txt"]}, "users.network.file = .*must be the name of a file"),
+        ({"kind": ["random"]}, r"users.network.kind = \['random'\] is not one of none, complete"),
+        ({"kind": "small_world", "where": "x"}, "parameter of small_world = 'where' is not one of"),
+        ({"kind": "small_world", "seed": 1}, "parameter of small_world = 'seed' is not one of"),
+        ({"kind": "none", "n_users": 1}, "users.network: none has no parameters, got 'n_users'"),
     ],
 )
 def test_a_network_that_is_none_is_refused_in_one_sentence(tmp_path, network, says):

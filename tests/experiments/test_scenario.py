@@ -151,6 +151,11 @@ def refusal(path: Path) -> str:
         ),
         (GOOD + '[providers]\nlearning = {rulee = "fixed"}', "providers.learning", "'rulee'"),
         (
+            GOOD + '[providers]\nlearning = {rule = "hedge", where = "x"}',
+            "providers.learning: parameter of hedge = 'where' is not one of",
+            "rate",
+        ),
+        (
             GOOD + '[providers]\nstart = {"Qwen2-7B" = 3}',
             "providers.start.Qwen2-7B = 3",
             "1, 4, 8, 16, 32, 64",
