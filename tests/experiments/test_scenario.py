@@ -1,6 +1,7 @@
 """Scenario files: every kind of bad input is one sentence, and what is read becomes the right market
 (docs/formats.md)."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,19 @@ from market_sim.errors import InputError
 from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of
 from market_sim.experiments.people import users_of
 from market_sim.experiments.run import run
-from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.scenario import (
+    Event,
+    ExperienceSection,
+    MarketSection,
+    OutputSection,
+    ProvidersSection,
+    RegimeSection,
+    Scenario,
+    Segment,
+    UsersSection,
+    changed,
+    load_scenario,
+)
 from market_sim.experiments.solve import solve
 from market_sim.experiments.timeline import timeline_of
 
@@ -72,7 +85,23 @@ def refusal(path: Path) -> str:
         (GOOD.replace("rounds = 3", "rounds = true"), "rounds = True is not allowed", "it must be"),
         (GOOD.replace('"mine"', "3"), "name = 3 is not allowed", "it must be"),
         (GOOD.replace('"mine"', "2020-01-01"), "name = ", "is not allowed"),
-        (GOOD + '[users]\nbeta = "high"', "users.beta = 'high' is not allowed", "it must be"),
+        (
+            GOOD + '[users]\nbeta = "high"',
+            "users.beta = 'high' is not allowed",
+            'it must be a number or a distribution, as in {distribution = "lognormal", median = 1000, ',
+        ),
+        (GOOD + "[users]\nbeta = [1, 2]", "users.beta = [1, 2] is not allowed", "a number or a distribution"),
+        (
+            GOOD + '[providers]\ncapacity = "much"',
+            "providers.capacity = 'much' is not allowed",
+            "it must be a whole number or a table",
+        ),
+        (GOOD.replace('"majority_voting"', "3"), "market.method = 3", "it must be text or a list"),
+        (
+            GOOD + 'margin = {float = "x"}',
+            "market.margin.float = 'x' is not allowed",
+            "it must be a number",
+        ),
         ('name = "x"\nmarket = 3', "market = 3 is not allowed", "it must be a table"),
         (GOOD + '[providers]\nlearning = "fixed"', "providers.learning = 'fixed'", "it must be a table"),
         (GOOD + "[users]\nsegments = 3", "users.segments = 3 is not allowed", ""),
@@ -185,6 +214,43 @@ def test_bad_input_is_one_sentence_with_the_field_and_what_was_meant(tmp_path, t
     sentence = refusal(toml_file(tmp_path, text))
     assert field in sentence
     assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "data"),
+    [
+        ((), Scenario, {}),
+        (("market",), MarketSection, {"market": {}}),
+        (("users",), UsersSection, {"users": {}}),
+        (("users", "segments", 0), Segment, {"users": {"segments": [{"size": 1, "beta": 1.0}]}}),
+        (
+            ("users", "experience"),
+            ExperienceSection,
+            {"users": {"information": "experience", "experience": {}}},
+        ),
+        (("providers",), ProvidersSection, {"providers": {}}),
+        (("regime",), RegimeSection, {"regime": {}}),
+        (("events", 0), Event, {"events": [{"round": 1, "demand": 2.0}]}),
+        (("events", 0, "regime"), RegimeSection, {"events": [{"round": 1, "regime": {}}]}),
+        (("output",), OutputSection, {"output": {}}),
+    ],
+)
+def test_a_misspelt_key_is_told_the_keys_of_its_section_wherever_it_stands(path, section, data):
+    data = {"name": "x"} | deepcopy(data)
+    place = data
+    for key in path:
+        place = place[key]
+    load_scenario(data)
+    for key in section.model_fields:
+        place[f"{key}x"] = 1
+        with pytest.raises(InputError) as caught:
+            load_scenario(data)
+        del place[f"{key}x"]
+        field = ".".join(map(str, (*path, f"{key}x")))
+        known = ", ".join(section.model_fields)
+        assert str(caught.value) == (
+            f"scenario: {field} is not a known key; known are {known} (did you mean {key}?)"
+        )
 
 
 @pytest.mark.parametrize(
