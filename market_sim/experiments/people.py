@@ -1,6 +1,5 @@
 """From a checked scenario to its users: alike, drawn from distributions, by type from a file, or segments."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from market_sim.economy.distributions import drawn
 from market_sim.economy.market import MOST_RATIONAL, Market, UserPopulation
+from market_sim.economy.tables import read_table
 from market_sim.errors import InputError, not_one_of
 from market_sim.experiments.scenario import MOST_USD, Scenario, Segment
 from market_sim.simulation.experience import Experience, average_offer
@@ -110,11 +110,9 @@ def _task_weights(tasks: dict[str, float] | None, market: Market, where: str) ->
 def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], Array, Array | None]:
     """Types of users from a CSV file: columns by name, their weights, and task weights where it has them."""
     path = scenario.folder / str(scenario.users.types)
-    rows = _rows(path)
-    header = list(rows[0][1]) if rows else []
+    rows = read_table(path, ("weight",))
+    header = list(rows[0][1])
     known = ["weight", *COLUMNS.values(), *market.tasks]
-    if not rows or "weight" not in header:
-        raise InputError(f"{path}: needs a column weight and at least one type")
     for name in header:
         if name not in known:
             raise not_one_of(f"{path}: column", name, known)
@@ -123,12 +121,15 @@ def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], A
             raise InputError(
                 f"{scenario.where}: users.{key} is given twice, by the column {key} of {path} too"
             )
-    columns = {
-        key: np.array([_amount(path, line, key, row[key], key) for line, row in rows]) for key in header
-    }
+    columns = {key: np.array([_amount(path, line, key, row[key]) for line, row in rows]) for key in header}
     if columns["weight"].sum() <= 0:
         raise InputError(f"{path}: the weights are all 0")
     types = {name: columns[key] for name, key in COLUMNS.items() if key in header}
+    if "inertia" in types and scenario.users.demand == "expected":
+        raise InputError(
+            f"{path}: column inertia_usd is for people who are drawn one by one, and {scenario.where} has "
+            'users.demand = "expected"'
+        )
     given = [task for task in market.tasks if task in header]
     weights = None
     if given and market.n_tasks > 1:
@@ -136,34 +137,29 @@ def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], A
         totals = weights.sum(axis=1, keepdims=True)
         if (totals <= 0).any():
             line = rows[int(np.flatnonzero(totals[:, 0] <= 0)[0])][0]
-            raise InputError(f"{path}: line {line}: the weights of tasks are all 0")
+            raise InputError(f"{path}: row {line}: the weights of tasks are all 0")
         weights = weights / totals
     return types, columns["weight"], weights
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="", restkey="")
-            return [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV file: {error}") from None
+BLANK = {"budget_usd": np.inf, "inertia_usd": 0.0}
+"""What a type without an amount has: no limit, and nothing that holds it."""
 
 
-def _amount(path: Path, line: int, column: str, text: Any, key: str) -> float:
-    most = MOST_RATIONAL if key == "beta" else MOST_USD
-    positive = key in ("value_scale", "budget_usd", "inertia_usd")
+def _amount(path: Path, line: int, column: str, text: str) -> float:
+    if not text and column in BLANK:
+        return BLANK[column]
+    most = MOST_RATIONAL if column == "beta" else MOST_USD
+    positive = column in ("value_scale", *BLANK)
     try:
-        value = float(text)
-    except (TypeError, ValueError):
+        value = float(text.replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
+    except ValueError:
         value = float("nan")
     if not (0 < value <= most if positive else 0 <= value <= most):
-        least = "above 0" if positive else "at least 0"
+        least, blank = ("above 0" if positive else "at least 0"), (", or blank" if column in BLANK else "")
         raise InputError(
-            f"{path}: line {line}: {column} = {text!r} is not allowed; it must be a number {least} and at "
-            f"most {most:g}"
+            f"{path}: row {line}: {column} = {text!r} is not allowed; it must be a number {least} and at "
+            f"most {most:g}{blank}"
         )
     return value
 
