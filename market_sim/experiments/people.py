@@ -9,42 +9,41 @@ from market_sim.economy.distributions import drawn
 from market_sim.economy.market import MOST_RATIONAL, Market, UserPopulation
 from market_sim.economy.tables import read_table
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.scenario import MOST_USD, Scenario, Segment
+from market_sim.experiments.scenario import DIFFER, MOST_USD, Scenario, Segment
 from market_sim.simulation.experience import Experience, average_offer
 from market_sim.simulation.network import Network, make_network, read_network
 from market_sim.theory.arrays import Array
 from market_sim.theory.streams import Role, stream
 
-COLUMNS = {"value_scale": "value_scale", "beta": "beta", "budget": "budget_usd", "inertia": "inertia_usd"}
+COLUMNS = {key.removesuffix("_usd"): key for key in DIFFER}
 """What users differ in, and what scenarios and type files call it."""
 
 MOST = {"value_scale": MOST_USD, "beta": MOST_RATIONAL, "budget": MOST_USD, "inertia": MOST_USD}
 
 
-def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0, most: float = 1.0) -> UserPopulation:
+def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0) -> UserPopulation:
     """The users of a scenario.
 
-    demand  how many there are, as a multiple of the scenario's number; `most` the most there ever are: people
-            who are drawn one by one have their row from the beginning
+    demand  how many there are, as a multiple of the scenario's number (of each segment's), rounded to people;
+            whoever is drawn one by one and comes later has a row from the beginning
     Raises InputError for distributions, types or tasks that make no sense.
     """
     section = scenario.users
     if section.segments is not None:
         return _segments(scenario, market, section.segments, demand)
     tables: dict[str, Array | None] = {}
-    expected, alike = section.demand == "expected", section.types is None
+    expected, people = section.demand == "expected", round(section.count * demand)
     numbers = {name: getattr(section, key) for name, key in COLUMNS.items()}
     where = f"{scenario.where}: users"
-    if alike and expected and not any(isinstance(value, dict) for value in numbers.values()):
-        size, n = np.array([round(section.count * demand)]), 1
-    else:
-        n = round(section.count * most)
-        size = (np.arange(n) < round(section.count * demand)).astype(np.int64)
+    n, size = 1, np.array([people])
+    if section.one_by_one:
+        n = round(section.count * scenario.most_demand)
+        size = (np.arange(n) < people).astype(np.int64)
     weights = _task_weights(section.tasks, market, f"{where}.tasks")
     if section.types is not None:
         types, weight, weights_by_type = _read_types(scenario, market)
         if expected:
-            n, size = len(weight), weight / weight.sum() * round(section.count * demand)
+            n, size = len(weight), weight / weight.sum() * people
             kind = np.arange(n)
         else:
             uniforms = stream(scenario.seed, Role.USER_TYPES, "type").random(n)
@@ -88,7 +87,7 @@ def _segments(
     return UserPopulation(
         value_scale=np.array([float(segment.value_scale) for segment in segments]),
         beta=np.array([float(segment.beta) for segment in segments]),
-        size=np.array([max(round(segment.size * demand), 1) for segment in segments]),
+        size=np.array([round(segment.size * demand) for segment in segments]),
         budget=None if np.isinf(budgets).all() else budgets,
         task_weights=weights,
     )

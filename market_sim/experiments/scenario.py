@@ -131,6 +131,9 @@ def _as_distribution(value: Any) -> Any:
     return value
 
 
+DIFFER = ("value_scale", "beta", "budget_usd", "inertia_usd")
+"""What users may differ in: a number or a distribution each."""
+
 Distribution = Annotated[dict[str, Any], BeforeValidator(_as_distribution)]
 """{distribution = "lognormal", median = 1000, sigma = 0.5}; read where users are made."""
 
@@ -165,13 +168,14 @@ class UsersSection(_Section):
                     raise ValueError(f'{key} needs information = "experience"')
         return data
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether everybody is a row: where requests are drawn, and where people are."""
+        alike = not any(isinstance(getattr(self, key), dict) for key in DIFFER)
+        return self.segments is None and (self.demand == "sampled" or not (alike or self.types))
+
     @model_validator(mode="after")
-    def _few_enough(self) -> Self:
-        if self.demand == "sampled" and self.segments is None and self.count > MOST_INDIVIDUALS:
-            raise ValueError(
-                f"count = {self.count} is too many to draw one by one (at most {MOST_INDIVIDUALS}); "
-                'use segments, or demand = "expected"'
-            )
+    def _personal(self) -> Self:
         personal = [key for key in ("inertia_usd",) if getattr(self, key) is not None]
         personal += ['information = "experience"'] if self.information == "experience" else []
         if personal and (self.demand == "expected" or self.segments is not None):
@@ -264,6 +268,16 @@ class Event(_Section):
             raise ValueError("nothing happens: name enters, leaves, prices, serves, demand or regime")
         return self
 
+    @model_validator(mode="after")
+    def _each_moves_once(self) -> Self:
+        moving = [*(self.enters or ()), *(self.leaves or ())]
+        for name in moving:
+            if moving.count(name) > 1:
+                raise ValueError(
+                    f"{name} is named twice in enters and leaves; a provider moves once an event"
+                )
+        return self
+
 
 class OutputSection(_Section):
     """What a run keeps."""
@@ -299,6 +313,32 @@ class Scenario(_Section):
                 f"events.{len(rounds) - 1}.round = {rounds[-1]} is beyond the last round, {self.rounds}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        users, most = self.users, self.most_demand
+        times = "" if most == 1 else f", times {most:g} by an event,"
+        groups = [("count", users.count)]
+        if users.segments is not None:
+            groups = [(f"segments.{place}.size", each.size) for place, each in enumerate(users.segments)]
+        for key, number in groups:
+            people = round(number * most)
+            if users.one_by_one and people > MOST_INDIVIDUALS:
+                instead = '; use segments, or demand = "expected"'
+                if users.demand == "expected":
+                    instead = " from distributions; use types or segments"
+                raise ValueError(
+                    f"users.{key} = {number}{times} is too many to draw one by one "
+                    f"(at most {MOST_INDIVIDUALS}){instead}"
+                )
+            if people > MOST_PEOPLE:
+                raise ValueError(f"users.{key} = {number}{times} is too many (at most {MOST_PEOPLE})")
+        return self
+
+    @property
+    def most_demand(self) -> float:
+        """The most users there ever are, as a multiple of the number they are at first."""
+        return max([1.0, *(event.demand for event in self.events if event.demand is not None)])
 
     _where: str = PrivateAttr(default="scenario")
     _folder: Path = PrivateAttr(default=Path())

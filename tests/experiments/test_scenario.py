@@ -313,10 +313,15 @@ def test_a_scenario_may_be_a_dictionary_and_is_refused_in_the_same_words():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
 @pytest.mark.parametrize("regime", REGIMES)
-def test_every_scenario_that_ships_can_be_built_under_every_regime(path, regime):
+def test_every_scenario_that_ships_can_be_built_under_every_regime_that_charges_what_it_changes(path, regime):
     scenario = changed(load_scenario(path), regime__kind=regime)
     assert scenario.name == path.stem
     assert path.read_text().startswith("# ")
+    by_token = regime in ("pay_per_compute", "planner")
+    if not by_token and any(event.prices for event in scenario.events):
+        with pytest.raises(InputError, match="prices has no effect"):
+            timeline_of(scenario)
+        return
     parts = timeline_of(scenario).first
     assert parts.market.n_providers >= 3
     assert parts.regime.name == regime
@@ -454,10 +459,60 @@ def test_every_section_of_a_scenario_is_documented():
 
 
 def test_more_users_than_can_be_drawn_one_by_one_are_for_segments_or_a_continuum():
-    with pytest.raises(InputError, match=r"users: count = 20000000 is too many.*at most 10000000.*segments"):
+    with pytest.raises(InputError, match=r"users.count = 20000000 is too many.*at most 10000000.*segments"):
         load_scenario({"name": "x", "users": {"count": 20_000_000}})
     crowd = {"name": "x", "users": {"count": 20_000_000, "demand": "expected"}}
     assert load_scenario(crowd).users.count == 20_000_000
+
+
+SPREAD = {"distribution": "uniform", "low": 1, "high": 2}
+
+
+@pytest.mark.parametrize(
+    ("users", "demand", "says"),
+    [
+        (
+            {"count": 100_000_000_000, "demand": "expected", "beta": SPREAD},
+            None,
+            "users.count = 100000000000 is too many to draw one by one .*from distributions; use types or",
+        ),
+        (
+            {"count": 1_000_000},
+            1000,
+            "users.count = 1000000, times 1000 by an event, is too many to draw one by one .*at most 1000",
+        ),
+        (
+            {"count": 1_000_000, "demand": "expected", "budget_usd": SPREAD},
+            11,
+            "users.count = 1000000, times 11 by an event, is too many to draw one by one",
+        ),
+        (
+            {"count": 10**12, "demand": "expected"},
+            2,
+            "users.count = 1000000000000, times 2 by an event, is too many .at most 1000000000000",
+        ),
+        (
+            {"segments": [{"size": 3, "beta": 1.0}, {"size": 10**10, "beta": 1.0}]},
+            1000,
+            "users.segments.1.size = 10000000000, times 1000 by an event, is too many .at most 1000000000000",
+        ),
+    ],
+)
+def test_nobody_makes_more_rows_than_memory_holds(users, demand, says):
+    """Neither by distributions of a continuum nor by events; refused before a row is made."""
+    events = [] if demand is None else [{"round": 2, "demand": demand}]
+    with pytest.raises(InputError, match=says):
+        load_scenario({"name": "x", "users": users, "events": events})
+
+
+def test_rows_are_bounded_only_where_there_are_any():
+    """Types and segments of a continuum, and those who leave before anybody comes."""
+    for users in (
+        {"count": 10**12, "demand": "expected", "types": "types.csv", "value_scale": SPREAD},
+        {"segments": [{"size": 10**12, "beta": 1.0}]},
+        {"count": 10_000_000},
+    ):
+        load_scenario({"name": "x", "users": users, "events": [{"round": 2, "demand": 0.5}]})
 
 
 @pytest.mark.parametrize(

@@ -156,7 +156,7 @@ def test_a_memory_does_not_outlive_its_regime():
         ([{"round": 3, "enters": NAMES}], "events: nobody is in the market before the first enters"),
         (
             [{"round": 2, "leaves": NAMES[:1]}, {"round": 3, "leaves": NAMES[:1]}],
-            "events.1.leaves: Llama-3-8B is not in the market",
+            "events.1.leaves: Llama-3-8B is not in the market$",
         ),
         (
             [{"round": 2, "enters": NAMES[:1]}, {"round": 3, "enters": NAMES[:1]}],
@@ -169,6 +169,21 @@ def test_a_memory_does_not_outlive_its_regime():
         ([{"round": 3, "prices": {"x": 1.0}}], "events.0.prices names a provider = 'x'"),
         ([{"round": 3, "serves": {NAMES[0]: "GPT"}}], "events: a model that serves GSM8K = 'GPT'"),
         ([{"round": 3, "serves": {"GPT": NAMES[0]}}], "events.0.serves names a provider = 'GPT'"),
+        (
+            [{"round": 3, "serves": {NAMES[0]: NAMES[0]}}],
+            "events.0.serves: Llama-3-8B serves Llama-3-8B already",
+        ),
+        (
+            [{"round": n, "serves": {NAMES[0]: "Qwen2-0.5B"}} for n in (3, 4)],
+            "events.1.serves: Llama-3-8B serves Qwen2-0.5B already",
+        ),
+        (
+            [{"round": 3, "enters": NAMES[:1], "leaves": NAMES[:1]}],
+            "events.0: Llama-3-8B is named twice in enters and leaves",
+        ),
+        ([{"round": 3, "leaves": NAMES[:1] * 2}], "events.0: Llama-3-8B is named twice in enters and leaves"),
+        ([{"round": 3, "demand": 0.005}], "events.0.demand = 0.005 leaves nobody of 80 users"),
+        ([{"round": 2, "regime": {"kind": "pay_per_compute", "audit": 3}}], "events.0.regime.audit is not a"),
         ([{"round": 3, "regime": {"kind": "auction"}}], "events.0.regime.kind = 'auction'"),
         ([{"round": 3, "entrs": NAMES}], "events.0.entrs is not a known key; .*did you mean enters"),
     ],
@@ -177,6 +192,87 @@ def test_events_that_make_no_sense_are_refused_in_one_sentence(events, says):
     with pytest.raises(InputError, match=says) as caught:
         played(*events)
     assert "\n" not in str(caught.value)
+
+
+def test_events_call_providers_by_their_names_where_a_model_is_sold_twice():
+    """The same names, each once, in all that an event says of providers."""
+    market = SCENARIO["market"] | {"models": NAMES[1:], "method": ["majority_voting", "best_of_n"]}
+    one, other = f"{NAMES[1]} (majority_voting)", f"{NAMES[1]} (best_of_n)"
+    names = ", ".join(f"{name} ({method})" for method in market["method"] for name in NAMES[1:])
+    for change in ({"serves": {NAMES[1]: "Qwen2-0.5B"}}, {"prices": {NAMES[1]: 2.0}}, {"leaves": [NAMES[1]]}):
+        (key,) = change
+        with pytest.raises(InputError) as caught:
+            played({"round": 3} | change, market=market)
+        says = (
+            f"scenario: events.0.{key} names a provider = {NAMES[1]!r} is not one of {names} (did you mean "
+        )
+        assert str(caught.value).startswith(says)
+    timeline = timeline_of(
+        load_scenario(
+            SCENARIO
+            | {
+                "market": market,
+                "events": [
+                    {"round": 3, "serves": {other: "Qwen2-0.5B"}, "prices": {one: 2.0}, "demand": 1.5}
+                ],
+            }
+        )
+    )
+    before, after = timeline.first.market, timeline.later[3].market
+    i, j = before.providers.index(one), before.providers.index(other)
+    np.testing.assert_array_equal(after.accuracy[:, i], before.accuracy[:, i])
+    np.testing.assert_allclose(after.price[0, i], after.tokens[0, i] * 2e-6)
+    assert (after.accuracy[0, j] != before.accuracy[0, j]).all()
+    assert after.providers == before.providers
+
+
+@pytest.mark.parametrize(
+    ("users", "left"),
+    [
+        ({"count": 5}, [2]),
+        ({"count": 5, "demand": "expected"}, [2]),
+        ({"segments": [{"size": 5, "beta": 9.0}, {"size": 1, "beta": 1.0}]}, [2, 0]),
+        ({"segments": [{"size": 5, "beta": 9.0}, {"size": 1, "beta": 1.0}], "demand": "expected"}, [2, 0]),
+    ],
+)
+def test_demand_is_rounded_to_people_whoever_they_are_and_leaves_somebody(users, left):
+    """Groups may empty; a market without a user is none."""
+
+    def after(demand: float) -> np.ndarray:
+        data = SCENARIO | {"users": users, "events": [{"round": 2, "demand": demand}]}
+        return timeline_of(load_scenario(data)).later[2].users.size
+
+    size = after(0.4)
+    assert ([size.sum()] if len(left) == 1 else size.tolist()) == left
+    assert after(0.11).sum() == 1
+    with pytest.raises(InputError, match=r"events.0.demand = 0.1 leaves nobody of [56] users"):
+        after(0.1)
+    result = played({"round": 2, "demand": 0.4}, users=users)
+    assert np.isfinite(result.rounds["expected_welfare_usd"]).all()
+
+
+RISE = {"round": 4, "prices": {NAMES[0]: 0.5}}
+
+
+@pytest.mark.parametrize("regime", ["flat_price", "second_price_auction", "first_price_auction"])
+def test_prices_per_token_cannot_change_where_nobody_pays_them(regime):
+    says = f"events.0.prices has no effect: from round 4 on the regime is {regime}, where nobody pays by the"
+    with pytest.raises(InputError, match=says):
+        played(RISE, regime={"kind": regime})
+    other = "first_price_auction" if regime == "flat_price" else "flat_price"
+    with pytest.raises(InputError, match=f"has no effect: .* is {regime}, then {other}, where"):
+        played(RISE, {"round": 6, "regime": {"kind": other}}, regime={"kind": regime})
+    with pytest.raises(InputError, match=f"events.0.prices has no effect: .* is {regime}, where nobody"):
+        played(RISE | {"regime": {"kind": regime}})
+
+
+def test_prices_per_token_may_change_before_they_are_charged():
+    """They are when a regime that charges them begins; also under a planner."""
+    late = played(RISE, {"round": 6, "regime": {"kind": "planner"}}, regime={"kind": "flat_price"})
+    plain = played({"round": 6, "regime": {"kind": "planner"}}, regime={"kind": "flat_price"})
+    for name in ("expected_price_usd", "expected_welfare_usd"):
+        np.testing.assert_array_equal(late.rounds[name][:6], plain.rounds[name][:6])
+        assert (late.rounds[name][6:] != plain.rounds[name][6:]).all()
 
 
 def test_summaries_average_over_what_came_after_the_last_event():
