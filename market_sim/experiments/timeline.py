@@ -30,6 +30,11 @@ class Timeline:
     later: dict[int, Parts]
 
     @property
+    def last(self) -> Parts:
+        """What is played after the last event: what summaries of the run measure."""
+        return self.later[max(self.later)] if self.later else self.first
+
+    @property
     def markets(self) -> list[Market]:
         """All markets the run passes through, in their order."""
         return list(dict.fromkeys(parts.market for parts in (self.first, *self.later.values())))

@@ -6,6 +6,7 @@ import pytest
 from market_sim.errors import InputError
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import load_scenario
+from market_sim.experiments.store import manifest_of
 from market_sim.experiments.timeline import timeline_of
 from tests.experiments.test_run import SCENARIO
 
@@ -281,6 +282,26 @@ def test_summaries_average_over_what_came_after_the_last_event():
     assert result.summary()["providers"][NAMES[0]] == {"compute_level": None, "share": 0.0}
     assert sum(result.shares().values()) == pytest.approx(1 - result.mean("outside_share"))
     assert played().summary()["averaged_from_round"] == 7
+
+
+def test_a_run_is_called_by_the_regime_it_is_measured_under_and_its_folder_by_the_first(tmp_path):
+    """Users who differ: the best of the logit is a bound, that of an auction exact."""
+    people = {"count": 40, "value_scale": {"distribution": "uniform", "low": 0.5, "high": 2}}
+    switch = {"round": 6, "regime": {"kind": "second_price_auction"}}
+    data = SCENARIO | {"rounds": 8, "users": people, "events": [switch]}
+    first, again = (run(data, out=tmp_path) for _ in range(2))
+    assert again.reused
+    for result in (first, again):
+        assert result.folder.name.startswith("pay_per_compute-seed1-")
+        assert (result.regime, result.regime_at_first) == ("second_price_auction", "pay_per_compute")
+        summary = result.summary()
+        assert (summary["regime"], summary["regime_at_first"]) == (result.regime, result.regime_at_first)
+        assert summary["averaged_from_round"] > 6
+    manifest = manifest_of(first.folder)
+    assert (manifest["regime"], manifest["regime_at_first"]) == (first.regime, first.regime_at_first)
+    assert (manifest["optimum_kind"], manifest["last_event"]) == ("exact", 6)
+    alone = manifest_of(run(data | {"events": []}, out=tmp_path).folder)
+    assert (alone["regime"], alone["optimum_kind"]) == ("pay_per_compute", "bound")
 
 
 def test_a_shorter_run_ends_before_later_events():
