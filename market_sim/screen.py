@@ -62,8 +62,10 @@ def show_solution(solution: "Solution") -> None:
 def show_run(result: "Run") -> None:
     console, summary = _console(), result.summary()
     again = " (read from the earlier run; --force plays it again)" if result.reused else ""
+    switched = result.regime_at_first != result.regime
+    before = f" (under {result.regime_at_first} at first)" if switched else ""
     console.print(
-        f"\n[bold]{result.name}[/bold] under {result.regime}, seed {result.seed}: rounds "
+        f"\n[bold]{result.name}[/bold] under {result.regime}{before}, seed {result.seed}: rounds "
         f"{summary['averaged_from_round']} to {summary['rounds']} on average{again}"
     )
     table = _table("per 1,000 queries", "")

@@ -241,6 +241,51 @@ def test_a_market_of_several_types_is_not_solved_but_said_to_be_for_run(folder, 
     assert "types.toml: users differ" in sentence
 
 
+SPREAD = '{distribution = "lognormal", median = 900, sigma = 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            GOOD + '[[events]]\nround = 2\nregime = {kind = "planner", audit = 3}',
+            "events.0.regime.audit is not",
+        ),
+        (GOOD + "[[events]]\nround = 2\ndemand = 0.001", "events.0.demand = 0.001 leaves nobody of 60 users"),
+        (GOOD + 'information = "experience"\nnetwork = {kind = ["a"]}', "users.network.kind = ['a'] is not"),
+        (
+            GOOD + 'information = "experience"\nnetwork = {kind = "small_world", where = "x"}',
+            "users.network: parameter of small_world = 'where' is not one of neighbours, rewire",
+        ),
+        (
+            GOOD + 'information = "experience"\nnetwork = {file = "none.txt"}',
+            "users.network.file: 'none.txt' cannot be read as a file of links",
+        ),
+        (GOOD.replace("900.0", '{distribution = ["a"]}'), "users.beta.distribution = ['a'] is not one of"),
+        (
+            GOOD.replace("900.0", SPREAD).replace("60", "100000000000") + 'demand = "expected"',
+            "users.count = 100000000000 is too many to draw one by one",
+        ),
+        (
+            GOOD.replace("60", "1000000") + "[[events]]\nround = 2\ndemand = 1000",
+            "users.count = 1000000, times 1000 by an event, is too many to draw one by one",
+        ),
+        (
+            GOOD.replace("beta = 900.0", 'types = "types.csv"\ndemand = "expected"'),
+            "types.csv: column inertia_usd is for people who are drawn one by one",
+        ),
+    ],
+)
+def test_what_only_turns_out_while_users_and_events_are_made_is_refused_in_a_sentence_too(
+    folder, called, text, says
+):
+    (folder / "bad.toml").write_text(text)
+    (folder / "types.csv").write_text("weight,inertia_usd\n1,0.1\n")
+    for command in ("run", "compare"):
+        assert says in assert_one_sentence(*called(command, "bad.toml", "--out", "out"))
+    assert not (folder / "out").exists()
+
+
 # --- Good input -------------------------------------------------------------------------------------
 
 
@@ -291,6 +336,16 @@ def test_lists_are_json_objects_with_rows(folder, called, what):
     rows = one_object(out)[what]
     assert code == 0
     assert bool(rows) == (what != "scenarios")
+
+
+def test_a_run_is_shown_under_the_regime_it_ended_under(folder, called):
+    switch = '[[events]]\nround = 3\nregime = {kind = "second_price_auction"}'
+    (folder / "switch.toml").write_text(GOOD + switch)
+    _, out, _ = called("run", "switch.toml", "--out", "out")
+    said = (
+        "tiny under second_price_auction (under pay_per_compute at first), seed 1: rounds 4 to 4 on average"
+    )
+    assert said in " ".join(out.split())
 
 
 def test_a_run_that_stands_is_read_again_and_force_plays_it_again(folder, called):

@@ -16,6 +16,7 @@ from market_sim.economy.market import (
     UserPopulation,
     make_market,
     make_providers,
+    provider_names,
 )
 from market_sim.economy.quality import (
     QualityCurve,
@@ -26,7 +27,7 @@ from market_sim.economy.quality import (
 )
 from market_sim.economy.regime import Regime, Terms
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, check_parameters, not_one_of
 from market_sim.experiments.plugins import code_of, rule_from
 from market_sim.experiments.scenario import ExperienceSection, Learning, RuleChoice, Scenario
 from market_sim.simulation.network import NETWORKS
@@ -37,7 +38,7 @@ from market_sim.theory.rule import PLANNED, Rule
 def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> list[list[QualityCurve]]:
     """The quality curves a scenario selects, one list per benchmark with the same models in the same order.
 
-    serves  models that have taken the place of others, by the model replaced
+    serves  models that have taken the place of others, by provider
     """
     section = scenario.market
     known = list(
@@ -57,9 +58,9 @@ def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> li
         if kind != kinds[0]:
             method, model = next(iter(set(kinds[0]) ^ set(kind)))
             raise InputError(f"{where}: {model} was not evaluated by {method} on every benchmark")
-        for place, curve in enumerate(curves):
-            if serves and curve.model in serves:
-                curves[place] = _in_place_of(curve, serves[curve.model], known, scenario.where)
+        for place, name in enumerate(provider_names(curves)):
+            if serves and name in serves:
+                curves[place] = _in_place_of(curves[place], serves[name], known, scenario.where)
     return found
 
 
@@ -74,7 +75,7 @@ def _in_place_of(curve: QualityCurve, model: str, known: list[QualityCurve], whe
 def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, levels: int = 0) -> Market:
     """The market of a scenario.
 
-    serves  models that have taken the place of others, by the model replaced: it keeps its name and margin
+    serves  models that have taken the place of others, by provider: it keeps its name and margin
     levels  room for at least so many
     """
     section, where = scenario.market, f"{scenario.where}: market"
@@ -174,6 +175,7 @@ def rules_of(scenario: Scenario, market: Market, regime: Regime) -> tuple[Rule, 
 def _made(choice: RuleChoice, where: str) -> Rule:
     """The rule of a choice, from the registry or from a module of the user's own."""
     family = RULES.get(choice.rule) or rule_from(choice.rule, f"{where}.rule")
+    check_parameters(where, family.name, choice.parameters, family.parameters)
     return family(where=where, **choice.parameters)
 
 

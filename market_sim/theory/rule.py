@@ -104,8 +104,8 @@ class Parameter:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and (self.least < value if self.above else self.least <= value) and value <= self.most:
             return float(value)
-        got = f"{value:g}" if number else repr(value)
-        raise InputError(f"{where} = {got} is not allowed; it must be {self.allowed}")
+        got, wanted = (f"{value:g}", self.allowed) if number else (repr(value), f"a number {self.allowed}")
+        raise InputError(f"{where} = {got} is not allowed; it must be {wanted}")
 
     @property
     def allowed(self) -> str:

@@ -131,6 +131,8 @@ def test_the_manifest_says_what_was_run_with_what_and_that_it_is_complete(tmp_pa
     assert set(manifest) == {
         "scenario",
         "regime",
+        "regime_at_first",
+        "last_event",
         "seed",
         "versions",
         "git_commit",
@@ -141,6 +143,7 @@ def test_the_manifest_says_what_was_run_with_what_and_that_it_is_complete(tmp_pa
         "complete",
     }
     assert (manifest["scenario"], manifest["regime"], manifest["seed"]) == ("small", "pay_per_compute", 5)
+    assert (manifest["regime_at_first"], manifest["last_event"]) == ("pay_per_compute", 0)
     assert manifest["complete"] is True
     assert manifest["rows"] == {"rounds": 7, "providers": 21}
     assert {"market-sim", "numpy", "mesa", "pyarrow"} <= set(manifest["versions"])

@@ -6,6 +6,7 @@ import pytest
 from market_sim.errors import InputError
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import load_scenario
+from market_sim.experiments.store import manifest_of
 from market_sim.experiments.timeline import timeline_of
 from market_sim.simulation.agents import UserAgent
 from market_sim.simulation.events import carry_over
@@ -235,7 +236,7 @@ def test_a_memory_does_not_outlive_its_regime():
         ([{"round": 3, "enters": NAMES}], "events: nobody is in the market before the first enters"),
         (
             [{"round": 2, "leaves": NAMES[:1]}, {"round": 3, "leaves": NAMES[:1]}],
-            "events.1.leaves: Llama-3-8B is not in the market",
+            "events.1.leaves: Llama-3-8B is not in the market$",
         ),
         (
             [{"round": 2, "enters": NAMES[:1]}, {"round": 3, "enters": NAMES[:1]}],
@@ -248,6 +249,21 @@ def test_a_memory_does_not_outlive_its_regime():
         ([{"round": 3, "prices": {"x": 1.0}}], "events.0.prices names a provider = 'x'"),
         ([{"round": 3, "serves": {NAMES[0]: "GPT"}}], "events: a model that serves GSM8K = 'GPT'"),
         ([{"round": 3, "serves": {"GPT": NAMES[0]}}], "events.0.serves names a provider = 'GPT'"),
+        (
+            [{"round": 3, "serves": {NAMES[0]: NAMES[0]}}],
+            "events.0.serves: Llama-3-8B serves Llama-3-8B already",
+        ),
+        (
+            [{"round": n, "serves": {NAMES[0]: "Qwen2-0.5B"}} for n in (3, 4)],
+            "events.1.serves: Llama-3-8B serves Qwen2-0.5B already",
+        ),
+        (
+            [{"round": 3, "enters": NAMES[:1], "leaves": NAMES[:1]}],
+            "events.0: Llama-3-8B is named twice in enters and leaves",
+        ),
+        ([{"round": 3, "leaves": NAMES[:1] * 2}], "events.0: Llama-3-8B is named twice in enters and leaves"),
+        ([{"round": 3, "demand": 0.005}], "events.0.demand = 0.005 leaves nobody of 80 users"),
+        ([{"round": 2, "regime": {"kind": "pay_per_compute", "audit": 3}}], "events.0.regime.audit is not a"),
         ([{"round": 3, "regime": {"kind": "auction"}}], "events.0.regime.kind = 'auction'"),
         ([{"round": 3, "entrs": NAMES}], "events.0.entrs is not a known key; .*did you mean enters"),
     ],
@@ -258,12 +274,113 @@ def test_events_that_make_no_sense_are_refused_in_one_sentence(events, says):
     assert "\n" not in str(caught.value)
 
 
+def test_events_call_providers_by_their_names_where_a_model_is_sold_twice():
+    """The same names, each once, in all that an event says of providers."""
+    market = SCENARIO["market"] | {"models": NAMES[1:], "method": ["majority_voting", "best_of_n"]}
+    one, other = f"{NAMES[1]} (majority_voting)", f"{NAMES[1]} (best_of_n)"
+    names = ", ".join(f"{name} ({method})" for method in market["method"] for name in NAMES[1:])
+    for change in ({"serves": {NAMES[1]: "Qwen2-0.5B"}}, {"prices": {NAMES[1]: 2.0}}, {"leaves": [NAMES[1]]}):
+        (key,) = change
+        with pytest.raises(InputError) as caught:
+            played({"round": 3} | change, market=market)
+        says = (
+            f"scenario: events.0.{key} names a provider = {NAMES[1]!r} is not one of {names} (did you mean "
+        )
+        assert str(caught.value).startswith(says)
+    timeline = timeline_of(
+        load_scenario(
+            SCENARIO
+            | {
+                "market": market,
+                "events": [
+                    {"round": 3, "serves": {other: "Qwen2-0.5B"}, "prices": {one: 2.0}, "demand": 1.5}
+                ],
+            }
+        )
+    )
+    before, after = timeline.first.market, timeline.later[3].market
+    i, j = before.providers.index(one), before.providers.index(other)
+    np.testing.assert_array_equal(after.accuracy[:, i], before.accuracy[:, i])
+    np.testing.assert_allclose(after.price[0, i], after.tokens[0, i] * 2e-6)
+    assert (after.accuracy[0, j] != before.accuracy[0, j]).all()
+    assert after.providers == before.providers
+
+
+@pytest.mark.parametrize(
+    ("users", "left"),
+    [
+        ({"count": 5}, [2]),
+        ({"count": 5, "demand": "expected"}, [2]),
+        ({"segments": [{"size": 5, "beta": 9.0}, {"size": 1, "beta": 1.0}]}, [2, 0]),
+        ({"segments": [{"size": 5, "beta": 9.0}, {"size": 1, "beta": 1.0}], "demand": "expected"}, [2, 0]),
+    ],
+)
+def test_demand_is_rounded_to_people_whoever_they_are_and_leaves_somebody(users, left):
+    """Groups may empty; a market without a user is none."""
+
+    def after(demand: float) -> np.ndarray:
+        data = SCENARIO | {"users": users, "events": [{"round": 2, "demand": demand}]}
+        return timeline_of(load_scenario(data)).later[2].users.size
+
+    size = after(0.4)
+    assert ([size.sum()] if len(left) == 1 else size.tolist()) == left
+    assert after(0.11).sum() == 1
+    with pytest.raises(InputError, match=r"events.0.demand = 0.1 leaves nobody of [56] users"):
+        after(0.1)
+    result = played({"round": 2, "demand": 0.4}, users=users)
+    assert np.isfinite(result.rounds["expected_welfare_usd"]).all()
+
+
+RISE = {"round": 4, "prices": {NAMES[0]: 0.5}}
+
+
+@pytest.mark.parametrize("regime", ["flat_price", "second_price_auction", "first_price_auction"])
+def test_prices_per_token_cannot_change_where_nobody_pays_them(regime):
+    says = f"events.0.prices has no effect: from round 4 on the regime is {regime}, where nobody pays by the"
+    with pytest.raises(InputError, match=says):
+        played(RISE, regime={"kind": regime})
+    other = "first_price_auction" if regime == "flat_price" else "flat_price"
+    with pytest.raises(InputError, match=f"has no effect: .* is {regime}, then {other}, where"):
+        played(RISE, {"round": 6, "regime": {"kind": other}}, regime={"kind": regime})
+    with pytest.raises(InputError, match=f"events.0.prices has no effect: .* is {regime}, where nobody"):
+        played(RISE | {"regime": {"kind": regime}})
+
+
+def test_prices_per_token_may_change_before_they_are_charged():
+    """They are when a regime that charges them begins; also under a planner."""
+    late = played(RISE, {"round": 6, "regime": {"kind": "planner"}}, regime={"kind": "flat_price"})
+    plain = played({"round": 6, "regime": {"kind": "planner"}}, regime={"kind": "flat_price"})
+    for name in ("expected_price_usd", "expected_welfare_usd"):
+        np.testing.assert_array_equal(late.rounds[name][:6], plain.rounds[name][:6])
+        assert (late.rounds[name][6:] != plain.rounds[name][6:]).all()
+
+
 def test_summaries_average_over_what_came_after_the_last_event():
     result = played({"round": 4, "demand": 2.0}, {"round": 8, "leaves": [NAMES[0]]})
     assert result.summary()["averaged_from_round"] == 11  # of rounds 8 to 12, the later half
     assert result.summary()["providers"][NAMES[0]] == {"compute_level": None, "share": 0.0}
     assert sum(result.shares().values()) == pytest.approx(1 - result.mean("outside_share"))
     assert played().summary()["averaged_from_round"] == 7
+
+
+def test_a_run_is_called_by_the_regime_it_is_measured_under_and_its_folder_by_the_first(tmp_path):
+    """Users who differ: the best of the logit is a bound, that of an auction exact."""
+    people = {"count": 40, "value_scale": {"distribution": "uniform", "low": 0.5, "high": 2}}
+    switch = {"round": 6, "regime": {"kind": "second_price_auction"}}
+    data = SCENARIO | {"rounds": 8, "users": people, "events": [switch]}
+    first, again = (run(data, out=tmp_path) for _ in range(2))
+    assert again.reused
+    for result in (first, again):
+        assert result.folder.name.startswith("pay_per_compute-seed1-")
+        assert (result.regime, result.regime_at_first) == ("second_price_auction", "pay_per_compute")
+        summary = result.summary()
+        assert (summary["regime"], summary["regime_at_first"]) == (result.regime, result.regime_at_first)
+        assert summary["averaged_from_round"] > 6
+    manifest = manifest_of(first.folder)
+    assert (manifest["regime"], manifest["regime_at_first"]) == (first.regime, first.regime_at_first)
+    assert (manifest["optimum_kind"], manifest["last_event"]) == ("exact", 6)
+    alone = manifest_of(run(data | {"events": []}, out=tmp_path).folder)
+    assert (alone["regime"], alone["optimum_kind"]) == ("pay_per_compute", "bound")
 
 
 def test_a_shorter_run_ends_before_later_events():

@@ -118,7 +118,7 @@ LIMITED = {
         "users": DIFFERENT,
         "experience": Experience(
             prior=read_only(np.full((1, 40), 0.003, dtype=np.float32)),
-            network=make_network("small_world", 40, 1, neighbours=4),
+            network=make_network("small_world", 40, 1, {"neighbours": 4}),
         ),
     },
     "somebody is away": {"active": read_only([True, False, True])},
