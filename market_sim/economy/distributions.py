@@ -13,7 +13,7 @@ from scipy.special import ndtri
 
 from market_sim.errors import InputError, check_parameters, named
 from market_sim.theory.arrays import Array
-from market_sim.theory.rule import Parameter
+from market_sim.theory.parameters import Parameter
 
 
 @dataclass(frozen=True, kw_only=True)

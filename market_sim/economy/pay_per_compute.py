@@ -249,12 +249,19 @@ def _log_profits_of_types(
     parts = []
     for block in blocks(len(users.beta)):
         outside = users.beta[block] * market.outside_value
-        rivals = log_sum_of_others(standing(block).T, outside).T[providers]
+        rivals = _rivals(standing(block), outside, providers)
         own = np.stack([_own_utilities(users, task, block, i, quality[i], price[i]) for i in providers])
         log_share = -np.logaddexp(0.0, rivals[:, None, :] - own)
         parts.append(log_sum(log_share + log_weight[block]))
     share = log_sum(np.stack(parts), axis=0)
     return np.where(allowed[providers], margin[providers] + share, -np.inf)
+
+
+def _rivals(utility: Array, outside: Array, providers: Array) -> Array:
+    """Log of what all but each of some providers offer, (P, u), from utilities (N, u)."""
+    if len(providers) > 2:
+        return log_sum_of_others(utility.T, outside).T[providers]
+    return np.stack([log_sum(np.delete(utility, i, axis=0), 0, outside) for i in providers])
 
 
 def _own_utilities(

@@ -28,7 +28,7 @@ from market_sim.errors import InputError, check_parameters, named
 from market_sim.simulation.compiled import compiled_hearing
 from market_sim.theory.arrays import Array
 from market_sim.theory.blocks import over_blocks
-from market_sim.theory.rule import Parameter
+from market_sim.theory.parameters import Parameter
 from market_sim.theory.streams import Role, stream
 
 Trust = Literal["equal", "degree"]

@@ -2,8 +2,9 @@
 
 from market_sim.theory.bandits import epsilon_greedy, exp3, imitation, q_learning, thompson, ucb1
 from market_sim.theory.full_information import fictitious_play, hedge, regret_matching
+from market_sim.theory.parameters import Choice, Parameter
 from market_sim.theory.replies import best_reply, better_reply, fixed, logit_reply, recommended
-from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED, Choice, Parameter, RuleFamily
+from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED, RuleFamily
 
 EVERYWHERE = POSTED | AUCTIONS | PLANNED
 MARKETS = POSTED | AUCTIONS

@@ -12,6 +12,7 @@ from scipy.stats import chisquare
 
 from market_sim.economy.market import Market, UserPopulation, games_of
 from market_sim.economy.solve import solve_market
+from market_sim.simulation.batch import play_many
 from market_sim.simulation.providers import counterfactual
 from market_sim.simulation.round import Parts, State
 from market_sim.theory.arrays import at_levels
@@ -363,3 +364,15 @@ def test_against_what_was_bid_in_any_round_no_bid_earns_more_than_the_truth(user
         standing = usd[everybody, actions[0]]
         untruthful_ties += int(((actions[0] != truthful) & (standing >= usd[:, truthful] - rounding)).sum())
     assert untruthful_ties > 0
+
+
+@pytest.mark.parametrize(
+    "rule", [name for name, family in RULES.items() if family.information in ("full", "own")]
+)
+def test_with_its_defaults_a_learner_leaves_uniform_play_behind_on_the_papers_market(rule):
+    """Uniform play has its commonest level of six in 22 % of 200 rounds."""
+    market = paper_market("GSM8K", "majority_voting")
+    parts = parts_with(market, population([1000.0]), rule=RULES[rule](), demand="expected")
+    late = play_many(parts, range(2), 800).actions[:, -200:]
+    shares = [np.bincount(levels).max() / 200 for run in late for levels in run.T]
+    assert np.mean(shares) > 0.5

@@ -136,13 +136,14 @@ def test_a_rule_returns_actions_its_learners_have(name, seed):
         assert all(np.isfinite(array).all() for array in arrays_of(memory))
 
 
-@rules
+VARIANTS = [(name, {}) for name in sorted(RULES)] + [("q_learning", {"recall": r}) for r in ("none", "all")]
+
+
+@pytest.mark.parametrize(("name", "values"), VARIANTS)
 @given(seed=seeds)
-def test_what_one_learner_sees_never_moves_another(name, seed):
+def test_what_one_learner_sees_never_moves_another(name, values, seed):
     """P learners in one call are P calls of one learner: a batch is nothing but faster."""
-    if name == "imitation":
-        return  # looks at its market on purpose; its rows are compared in test_round
-    rule = RULES[name]()
+    rule = RULES[name](**values)
     together, memory = played(rule, seed, 4)
     view = random_view(seed, rule.information)
     for i in range(4):
