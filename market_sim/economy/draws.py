@@ -117,20 +117,27 @@ def parametric_draws(
         accuracy=drawn,
         tokens=np.broadcast_to(tokens, drawn.shape),
         kind="parametric",
-        assumption=_assumption(asked, correlation),
+        assumption=_assumption(curves, asked, correlation),
     )
 
 
-def _assumption(asked: Sequence[int], correlation: float) -> str:
+def _assumption(curves: Sequence[QualityCurve], asked: Sequence[int], correlation: float) -> str:
     fewest, most = min(asked), max(asked)
     number = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
-    between = {0.0: "independent between models", 1.0: "the same for all models"}.get(
-        correlation, f"correlated by {correlation:g} between models"
+    between = {
+        0.0: "independent between models, which makes differences between models look less sure than they "
+        "are and averages over models more sure",
+        1.0: "the same to all models, which makes differences between models look more sure than they are "
+        "and averages over models less sure",
+    }.get(correlation, f"correlated by {correlation:g} between models")
+    said = (
+        f"Drawn for {number} questions: a level solves a question always or never, and solves all that a "
+        f"less accurate level of the same model solves; difficulties are {between}. Tokens are taken as "
+        "known."
     )
-    return (
-        f"Drawn for {number} questions: a level solves a question always or never, and solves all that a less "
-        f"accurate level of the same model solves; difficulties are {between}. Tokens are taken as known."
-    )
+    if any(((curve.accuracy == 0) | (curve.accuracy == 1)).any() for curve in curves):
+        said += " A level measured at 0 or 100 % has no spread."
+    return said
 
 
 def _by_model(models: Sequence[str], benchmark: str) -> dict[str, list[int]]:
@@ -155,7 +162,7 @@ def _nested(rng: np.random.Generator, accuracy: Array, n: int, count: int) -> Ar
 def _draw_one_by_one(
     drawn: Array, curves: Sequence[QualityCurve], n: int, seed: int, correlation: float
 ) -> None:
-    """Fill (D, N, K) from questions with a common and an own part of difficulty, blocks of draws at a time."""
+    """Fill (D, N, K) from questions with a common and an own part of difficulty, a block at a time."""
     if n > MOST_QUESTIONS:
         raise InputError(
             f"--correlation between 0 and 1 draws questions one by one, and {n:,} are too many "
@@ -184,11 +191,13 @@ def _draw_one_by_one(
 def _questions(curve: QualityCurve) -> int:
     if curve.n_questions is None:
         raise InputError(
-            f"{curve.model} on {curve.benchmark} ({curve.method}) has no n_questions, and no file of draws is "
-            "beside its curves: one of the two is needed to know how sure the curves are"
+            f"{curve.model} on {curve.benchmark} ({curve.method}) has no n_questions, and no file of draws "
+            "is beside its curves: one of the two is needed to know how sure the curves are"
         )
     if curve.n_questions > LARGEST:
-        raise InputError(f"{curve.model}: n_questions is {curve.n_questions:.3g}; at most {LARGEST:g} allowed")
+        raise InputError(
+            f"{curve.model}: n_questions is {curve.n_questions:.3g}; at most {LARGEST:g} allowed"
+        )
     return curve.n_questions
 
 
@@ -234,7 +243,9 @@ def read_draws(
     order = np.argsort(code, kind="stable")
     codes, starts = np.unique(code[order], return_index=True)
     rows = {
-        tuple(str(names[at]) for (names, _), at in zip(labels, np.unravel_index(key, sizes), strict=True)): part
+        tuple(
+            str(names[at]) for (names, _), at in zip(labels, np.unravel_index(key, sizes), strict=True)
+        ): part
         for key, part in zip(codes, np.split(order, starts[1:]), strict=True)
     }
     _check_kinds(path, known, rows)
@@ -327,8 +338,8 @@ def _check_kinds(path: Path, known: Sequence[QualityCurve], rows: dict[tuple[str
     for benchmark, method, model in rows:
         if (benchmark, method, model) not in there:
             raise InputError(
-                f"{path}: has draws of {model} on {benchmark} ({method}), which its curve file does not have; "
-                "build the curves again"
+                f"{path}: has draws of {model} on {benchmark} ({method}), which its curve file does not "
+                "have; build the curves again"
             )
 
 
@@ -349,9 +360,14 @@ def _cells(path: Path, curve: QualityCurve, part: dict[str, Array], total: int) 
             f"numbered from 0; it has {len(place):,} rows"
         )
     cells = cells.reshape(total, len(levels))
-    for name in MEASURED:
-        _check_about(path, named, name, part[name][cells], getattr(curve, name))
+    if total >= ENOUGH_TO_TELL:
+        for name in MEASURED:
+            _check_about(path, named, name, part[name][cells], getattr(curve, name))
     return cells
+
+
+ENOUGH_TO_TELL = 20
+"""Draws among which what was measured should lie."""
 
 
 def _check_about(path: Path, named: str, column: str, drawn: Array, measured: Array) -> None:
@@ -359,9 +375,10 @@ def _check_about(path: Path, named: str, column: str, drawn: Array, measured: Ar
 
     Twice the range of the draws is allowed, and the rounding of numbers in a text file.
     """
-    numbers = np.where(np.isfinite(drawn), drawn, np.where(np.isfinite(drawn).any(axis=0), np.nan, measured))
+    some = np.isfinite(drawn)
+    numbers = np.where(some, drawn, np.where(some.any(axis=0), np.nan, measured))
     least, most = np.fmin.reduce(numbers), np.fmax.reduce(numbers)
-    room = (most - least) / 2 + 1e-4 * measured
+    room = (most - least) / 2 + 1e-3 * measured
     off = np.flatnonzero((measured < least - room) | (measured > most + room))
     if len(off):
         k = off[0]

@@ -20,7 +20,7 @@ from market_sim.economy.solve import Solution, Totals, paper_path, solve_market,
 from market_sim.theory.arrays import Array
 from market_sim.theory.auction import TruthfulOutcome, truthful_outcome
 from market_sim.theory.choice import OUTSIDE, blocks
-from market_sim.theory.game import Equilibria, Game, equilibria, make_game, select
+from market_sim.theory.game import Equilibria, Game, equilibria, make_game
 from market_sim.theory.welfare import inefficiency, price_of_anarchy, social_optimum
 
 if TYPE_CHECKING:
@@ -456,9 +456,7 @@ def _sentences(found: UncertainSolution) -> list[str]:
             "and everything is undefined there; shares and intervals are of the others."
         )
     elif lost:
-        said.append(
-            f"Undefined of {found.draws.count:,} draws, and not counted there: {', '.join(lost)}."
-        )
+        said.append(f"Undefined of {found.draws.count:,} draws, and not counted there: {', '.join(lost)}.")
     return said
 
 

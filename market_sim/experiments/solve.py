@@ -69,8 +69,8 @@ def solve_uncertain(
         fewest = math.ceil(2.0 / (1.0 - confidence) - 1e-9)
         if of_task.count < fewest:
             raise InputError(
-                f"--draws: {of_task.count:,} draws are too few for a {100 * confidence:g} % interval; at least "
-                f"{fewest:,} are needed"
+                f"--draws: {of_task.count:,} draws are too few for a {100 * confidence:g} % interval; "
+                f"at least {fewest:,} are needed"
             )
         found.append(
             solve_uncertain_market(
