@@ -431,6 +431,11 @@ def _sentences(found: UncertainSolution) -> list[str]:
 
     better = chance["auction_better_for_users"]
     said = [_winners(found)]
+    if max(found.winner_probability.values(), default=1.0) + found.no_winner_probability < found.confidence:
+        said.append(
+            "No winner is sure: of offers so close the best is measured too high, and intervals of optimum, "
+            f"auction and price hold the truth in less than {100 * found.confidence:g} % (docs/theory.md 8.1)."
+        )
     if better == better:
         said.append(f"The auction is better for users {of_draws(better)} ({change('user_value')}).")
     taste = chance["auction_better_for_users_if_taste"]

@@ -275,6 +275,16 @@ def test_sentences_follow_the_draws():
     assert dearer.startswith("The auction is dearer in 100 % of draws")
 
 
+@pytest.mark.parametrize(("spread", "warned"), [(0.001, False), (0.1, True)])
+def test_where_no_winner_is_sure_it_is_said_that_the_best_of_close_offers_is_measured_too_high(
+    spread, warned
+):
+    market = MARKETS["GSM8K majority"][0]
+    found = uncertain(market, draws_of(market, 200, spread))
+    assert (max(found.winner_probability.values()) < 0.95) == warned
+    assert any(each.startswith("No winner is sure") for each in found.sentences) == warned
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_probability_is_the_share_of_draws_in_which_it_is_true(event):
     market = paper_market("AIME", "majority_voting")
