@@ -155,7 +155,7 @@ def compare(
     """Play the same users, tasks and seeds under several regimes and say what differs."""
     from market_sim.experiments.compare import compare as compare_regimes
 
-    found = _uncertain(scenario, None, uncertainty, draws, confidence, correlation)
+    found = _uncertain(scenario, None, uncertainty, draws, confidence, correlation, seed)
     with screen.progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
             scenario,
@@ -229,6 +229,7 @@ def _uncertain(
     draws: int | None,
     confidence: float | None,
     correlation: float | None,
+    seed: int | None = None,
 ) -> "UncertainSolutions | None":
     """The market solved for every draw, where that is wanted; its options without it are refused."""
     options = {"--draws": draws, "--confidence": confidence, "--correlation": correlation}
@@ -246,6 +247,7 @@ def _uncertain(
         draws=draws,
         confidence=CONFIDENCE if confidence is None else confidence,
         correlation=correlation,
+        seed=seed,
     )
 
 

@@ -190,6 +190,10 @@ def test_compare_with_uncertainty_plays_and_solves(folder, called):
     assert text.index("The play above used the curves as measured.") > text.index("price paid")
     for sentence in found["sentences"]:
         assert sentence in text
+    other = called(
+        "compare", "good.toml", "--out", "out", "--uncertainty", "--seed", "7", "--draws", "50", "--json"
+    )
+    assert one_object(other[1])["uncertainty"][0]["intervals"] != found["intervals"]
 
 
 CURVES_OF_MINE = """benchmark,method,model,compute_level,accuracy,tokens_per_query

@@ -433,8 +433,8 @@ def _sentences(found: UncertainSolution) -> list[str]:
     said = [_winners(found)]
     if max(found.winner_probability.values(), default=1.0) + found.no_winner_probability < found.confidence:
         said.append(
-            "No winner is sure: of offers so close the best is measured too high, and intervals of optimum, "
-            f"auction and price hold the truth in less than {100 * found.confidence:g} % (docs/theory.md 8.1)."
+            "No winner is sure: the best of offers so close is measured too high, and intervals of optimum, "
+            "auction and price hold the truth less often than they say (docs/theory.md 8.1)."
         )
     if better == better:
         said.append(f"The auction is better for users {of_draws(better)} ({change('user_value')}).")

@@ -15,7 +15,7 @@ from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolutions, solve
 from market_sim.errors import InputError
 from market_sim.experiments.build import draws_of, market_of
 from market_sim.experiments.people import users_of
-from market_sim.experiments.scenario import Scenario, load_scenario
+from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.theory.arrays import Array
 
 
@@ -48,6 +48,7 @@ def solve_uncertain(
     draws: int | None = None,
     confidence: float = CONFIDENCE,
     correlation: float | None = None,
+    seed: int | None = None,
 ) -> UncertainSolutions:
     """Solve a scenario's market as `solve` does, and again for every draw of its curves.
 
@@ -55,6 +56,7 @@ def solve_uncertain(
     confidence   share of the draws that an interval holds
     correlation  of the difficulty of a question to two models (docs/theory.md 8.2), where only the number of
                  questions is known; None: 0
+    seed         of draws and order of moves, instead of the scenario's
     Raises InputError as `solve` does, and for curves of which neither draws nor questions are known.
     """
     if draws is not None and not 1 <= draws <= MOST_DRAWS:
@@ -63,7 +65,7 @@ def solve_uncertain(
         raise InputError(f"--confidence: {confidence:g} is not allowed; it must be above 0 and below 1")
     if correlation is not None and not 0 <= correlation <= 1:
         raise InputError(f"--correlation: {correlation:g} is not allowed; it must be from 0 to 1")
-    scenario, market, betas, scale = _to_solve(scenario, beta)
+    scenario, market, betas, scale = _to_solve(changed(load_scenario(scenario), seed=seed), beta)
     found = []
     for task, of_task in enumerate(draws_of(scenario, draws, correlation)):
         fewest = math.ceil(2.0 / (1.0 - confidence) - 1e-9)
