@@ -36,6 +36,7 @@ from market_sim.experiments.figures import (
     MUTED,
     USD_LABEL,
     colour_of,
+    in_family_order,
     legend_beside,
     new_figure,
     save,
@@ -50,6 +51,9 @@ FEWEST_DRAWS = 40
 SURE = 0.95
 CORRELATIONS = (0.0, 1.0)
 """Of the difficulties of a question to two models: independent, and the same."""
+
+VISIBLE = 0.01
+"""Share of draws from which on a part of a bar can be seen."""
 
 MARKERS = dict(zip(BETAS, "os^", strict=True))
 PATH_SEED = 0
@@ -242,6 +246,10 @@ def sureness_figure(found: Sequence[Sureness]) -> Figure:
             ("open", "open"),
         )
     ]
+    handles += [
+        Line2D([], [], color=colour_of(name), marker="s", ms=6, ls="none", label=name)
+        for name in _unnamed(settings)
+    ]
     legend_beside(fig, handles)
     n, open_ = len(settings), count(found, "user_value", "open")
     say(
@@ -254,6 +262,17 @@ def sureness_figure(found: Sequence[Sureness]) -> Figure:
         "and the same to all. Sure: the bar leaves zero out; a winner, in 95 % of draws.",
     )
     return fig
+
+
+def _unnamed(settings: Sequence[Sureness]) -> list[str]:
+    """Models that have a visible part of a bar and win none, so that no bar bears their name."""
+    seen = {
+        name
+        for each in settings
+        for name, share in each.ends[0].winner_probability.items()
+        if share >= VISIBLE
+    }
+    return in_family_order(seen - {each.winner for each in settings})
 
 
 def _draw_winners(ax: Axes, row: int, each: Sureness) -> None:
