@@ -122,8 +122,8 @@ class Interval:
 def interval(estimate: float, draws: Array, confidence: float = CONFIDENCE) -> Interval:
     """The percentile interval: equal shares of the draws lie below and above it.
 
-    >>> interval(5.0, np.arange(101.0), confidence=0.9)
-    Interval(estimate=5.0, low=5.0, high=95.0, undefined=0)
+    >>> interval(5.0, np.arange(101.0), confidence=0.5)
+    Interval(estimate=5.0, low=25.0, high=75.0, undefined=0)
     """
     known = draws[np.isfinite(draws)]
     tail = (1.0 - confidence) / 2.0
