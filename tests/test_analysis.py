@@ -167,3 +167,31 @@ def test_a_claim_is_printed_with_its_figure(tmp_path, name, says):
     for sentence in says:
         assert sentence in done.stdout
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg"}
+
+
+def test_how_sure_are_the_winners_says_it_for_every_setting_and_draws_it(tmp_path):
+    done = script("how_sure_are_the_winners", "--draws", "60", "--seed", "3", "--out", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    winners = [line for line in lines if " won by " in line]
+    assert len(winners) == 9
+    # With no spread at the winner's level and the second far behind, nothing is open (docs/theory.md 8.4).
+    assert "won by R1-D-Qwen-7B in 100 % of draws; second R1-D-Qwen-1.5B in 100 %" in winners[5]
+    rows = [line for line in lines if "[" in line]
+    assert len(rows) == 27
+    for row in rows:
+        numbers = [
+            float(part) for part in row[32:].replace("[", " ").replace("]", " ").replace(",", " ").split()[:6]
+        ]
+        assert numbers[1] <= numbers[2]
+        assert numbers[4] <= numbers[5]
+        assert row.endswith("open") == (numbers[4] <= 0 <= numbers[5])
+    assert sum(row.endswith("market") for row in rows) >= 3
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg"}
+
+
+def test_how_sure_are_the_winners_refuses_too_few_draws(tmp_path):
+    done = script("how_sure_are_the_winners", "--draws", "10", "--out", tmp_path)
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from market_sim.economy.draws import DRAWS, Draws, draws_beside, parametric_draws, read_draws
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -35,15 +36,18 @@ from market_sim.theory.learning import RULES
 from market_sim.theory.rule import PLANNED, Rule
 
 
+def known_curves(scenario: Scenario) -> list[QualityCurve]:
+    """All curves of the scenario's curve file, or the bundled ones."""
+    curves = scenario.market.curves
+    return list(bundled_curves() if curves is None else read_curves(scenario.folder / curves))
+
+
 def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> list[list[QualityCurve]]:
     """The quality curves a scenario selects, one list per benchmark with the same models in the same order.
 
     serves  models that have taken the place of others, by provider
     """
-    section = scenario.market
-    known = list(
-        bundled_curves() if section.curves is None else read_curves(scenario.folder / section.curves)
-    )
+    section, known = scenario.market, known_curves(scenario)
     benchmarks = section.benchmark if isinstance(section.benchmark, tuple) else (section.benchmark,)
     where, models = f"{scenario.where}: market", section.models
     found: list[list[QualityCurve]] = []
@@ -101,6 +105,34 @@ def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, level
         outside_value_usd=section.outside_value_usd,
         levels=levels,
     )
+
+
+def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -> list[Draws]:
+    """Draws of the curves of a scenario, one Draws per benchmark: those of the file beside the curve file, or
+    parametric ones.
+
+    count        how many; None: all of the file, or DRAWS
+    correlation  of parametric ones; None: 0
+    """
+    curves, found = scenario.market.curves, None
+    if curves is not None:
+        found = draws_beside(scenario.folder / curves)
+    if found is None:
+        where = f"{scenario.where}: market.curves"
+        try:
+            return [
+                parametric_draws(of_task, count or DRAWS, scenario.seed, correlation or 0.0)
+                for of_task in curves_of(scenario)
+            ]
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    if correlation is not None:
+        raise InputError(
+            f"--correlation is for curves without a file of draws, and {found} is there: its draws have the "
+            "questions' own"
+        )
+    known = known_curves(scenario)
+    return [read_draws(found, known, of_task, count) for of_task in curves_of(scenario)]
 
 
 def _value_of_correct(scenario: Scenario, benchmark: str) -> float:
