@@ -19,7 +19,8 @@ from market_sim.economy.market import QUALITY_CURVES, Market
 from market_sim.economy.solve import Solution, Totals, paper_path, solve_market, totals_at
 from market_sim.theory.arrays import Array
 from market_sim.theory.auction import TruthfulOutcome, truthful_outcome
-from market_sim.theory.choice import OUTSIDE, blocks
+from market_sim.theory.blocks import blocks
+from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.game import Equilibria, Game, equilibria, make_game
 from market_sim.theory.welfare import inefficiency, price_of_anarchy, social_optimum
 
