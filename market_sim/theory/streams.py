@@ -27,6 +27,7 @@ class Role(IntEnum):
     NETWORK = 7
     AUDITS = 8
     ARRIVALS = 9
+    QUESTIONS = 10
 
 
 def stream(seed: int, role: Role, name: str = "", round: int = 0) -> np.random.Generator:
