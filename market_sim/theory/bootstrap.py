@@ -1,8 +1,8 @@
 """How far a curve could have come out otherwise: the bootstrap over questions (Efron 1979).
 
-A benchmark's questions are a sample of the questions there might have been.  A draw takes Q of the Q questions
-with replacement and averages again.  The same questions are drawn for every curve, so that what is common to
-all models (a draw of easy questions) stays common (docs/theory.md section 8).
+A benchmark's questions are a sample of the questions there might have been.  A draw takes Q of the Q
+questions with replacement and averages again.  The same questions are drawn for every curve, so that what is
+common to all models (a draw of easy questions) stays common (docs/theory.md section 8).
 """
 
 import numpy as np
@@ -22,7 +22,7 @@ def draw_averages(
     contributions  (Q, K), K running over all levels of all curves: one draw serves them all
     NaN where a draw has nothing that is counted (a bin of effort that few questions have samples in).
     """
-    n_questions, n_levels = contributions.weight.shape
+    n_questions = len(contributions.weight)
     sums = np.concatenate([contributions.correct, contributions.tokens, contributions.weight], axis=1)
     rows = max(1, BLOCK // n_questions)
     totals = [

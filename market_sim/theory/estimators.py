@@ -340,25 +340,24 @@ def _wins(own: int, rivals: Array, unparsed: int, polynomials: Polynomials) -> A
     if contested == 0:
         return won
     # All pairs (t, node) at once, along the last axis.
-    top, node, weight = [], [], []
+    rules = []
     for t in range(1, contested + 1):
         ties = min(int((rivals >= t).sum()), degree // t - 1)
         rule = polynomials.rule[ties]
-        nodes = slice(polynomials.begins[rule], polynomials.begins[rule + 1])
-        node.append(polynomials.nodes[nodes])
-        weight.append(polynomials.weights[nodes])
-        top.append(np.full(len(node[-1]), t))
-    t, y, w = np.concatenate(top), np.concatenate(node), np.concatenate(weight)
-    product = np.repeat(binomial[unparsed, :degree, None], len(t), axis=1)
+        rules.append(np.arange(polynomials.begins[rule], polynomials.begins[rule + 1]))
+    node = np.concatenate(rules)
+    top = np.repeat(np.arange(1, contested + 1), [len(rule) for rule in rules])
+    y, w = polynomials.nodes[node], polynomials.weights[node]
+    product = np.repeat(binomial[unparsed, :degree, None], len(top), axis=1)
     for count in rivals:
         grown = np.zeros_like(product)
         for j in range(min(count, degree - 1) + 1):
-            factor = binomial[count, j] * ((j < t) + y * (j == t))
+            factor = binomial[count, j] * ((j < top) + y * (j == top))
             grown[j:] += factor * product[: degree - j]
         product = grown
     for k, n in enumerate(levels):
-        reached = np.flatnonzero(t <= n)
-        terms = binomial[own, t[reached]] * product[n - t[reached], reached]
+        reached = np.flatnonzero(top <= n)
+        terms = binomial[own, top[reached]] * product[n - top[reached], reached]
         won[k] += (w[reached] * terms).sum()
     return won
 
