@@ -33,7 +33,7 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     {
         "published": "one JSON line per question with qid, explanations, correct, num_tokens, rewards",
         "lm_eval": "lm-evaluation-harness --log_samples: doc_id, target, resps, filtered_resps, a metric",
-        "table": "CSV or Parquet: model, question, sample, correct, tokens, answer?, reward?, thinking_tokens?",
+        "table": "CSV, Parquet: model, question, sample, correct, tokens, answer?, reward?, thinking_tokens?",
     }
 )
 

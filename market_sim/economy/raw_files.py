@@ -6,6 +6,7 @@ import io
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from market_sim.errors import InputError
 
@@ -15,7 +16,7 @@ Advance = Callable[[int], None]
 """Told how many bytes of the file have been read since it was last told."""
 
 
-class WatchedFile(io.RawIOBase):
+class WatchedFile:
     """A file that hashes its bytes as they are read and tells how many there were."""
 
     def __init__(self, path: Path, advance: Advance | None = None) -> None:
@@ -23,20 +24,26 @@ class WatchedFile(io.RawIOBase):
             self._file = path.open("rb", buffering=0)
         except OSError as error:
             raise unreadable(path, error) from None
+        except ValueError as error:  # a name that no file can have
+            raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
         self._path = path
         self._advance = advance
         self._hash = hashlib.sha256()
         self.n_bytes = 0
 
-    def readable(self) -> bool:
-        return True
+    def __enter__(self) -> "WatchedFile":
+        return self
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill a buffer with the next bytes; how many there were, 0 at the end."""
         try:
-            n = self._file.readinto(buffer)
+            n = self._file.readinto(buffer) or 0
         except OSError as error:
             raise unreadable(self._path, error) from None
-        self._hash.update(memoryview(buffer)[:n])
+        self._hash.update(buffer[:n])
         self.n_bytes += n
         if self._advance is not None and n:
             self._advance(n)
@@ -44,14 +51,23 @@ class WatchedFile(io.RawIOBase):
 
     def sha256(self) -> str:
         """The hash of the whole file; reads what is left of it."""
-        rest = bytearray(BUFFER)
-        while self.readinto(memoryview(rest)):
+        rest = memoryview(bytearray(BUFFER))
+        while self.readinto(rest):
             pass
         return self._hash.hexdigest()
 
-    def close(self) -> None:
-        self._file.close()
-        super().close()
+
+class _Bytes(io.RawIOBase):
+    """A WatchedFile as a stream; closing the stream leaves the file open."""
+
+    def __init__(self, file: WatchedFile) -> None:
+        self._watched = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        return self._watched.readinto(memoryview(buffer))
 
 
 def unreadable(path: Path, error: OSError) -> InputError:
@@ -68,13 +84,13 @@ def is_gzip(path: Path) -> bool:
     return path.name.casefold().endswith(".gz")
 
 
-def unpacked(path: Path, file: WatchedFile) -> io.BufferedReader:
+def unpacked(path: Path, file: WatchedFile) -> io.BufferedReader[Any]:
     """The file's contents as a stream of bytes."""
-    buffered = io.BufferedReader(file, BUFFER)
+    plain = io.BufferedReader(_Bytes(file), BUFFER)
     if not is_gzip(path):
-        return buffered
+        return plain
     # GzipFile hands out small pieces; a buffer on top makes of long lines one copy.
-    return io.BufferedReader(gzip.GzipFile(fileobj=buffered, mode="rb"), BUFFER)
+    return io.BufferedReader(gzip.GzipFile(fileobj=plain, mode="rb"), BUFFER)
 
 
 class CutError(Exception):

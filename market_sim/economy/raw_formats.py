@@ -1,7 +1,7 @@
 """One line of a raw evaluation run: the published format and lm-evaluation-harness' `--log_samples`.
 
-A parser takes the JSON value of a line and returns the question's samples, or raises BrokenError with the reason
-why the line cannot be used (docs/formats.md, "Raw evaluations").
+A parser takes the JSON value of a line and returns the question's samples, or raises BrokenError with the
+reason why the line cannot be used (docs/formats.md, "Raw evaluations").
 """
 
 from collections.abc import Callable, Mapping

@@ -44,7 +44,8 @@ def is_raw_table(path: Path) -> bool:
 
 def _columns(path: Path) -> list[str]:
     if path.name.casefold().endswith(".parquet"):
-        WatchedFile(path).close()  # a file that is not there is refused by its name
+        with WatchedFile(path):  # a file that is not there is refused by its name
+            pass
         try:
             return list(pq.read_schema(path).names)
         except READ_ERRORS:
