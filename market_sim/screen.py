@@ -1,6 +1,6 @@
 """What the command line shows a person: tables, sentences, progress bars.  No science here either."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +11,12 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from market_sim.economy.evaluations import Trouble
+    from market_sim.economy.quality import QualityCurve
     from market_sim.economy.solve import Solution
+    from market_sim.experiments.check_curves import CheckedFile
     from market_sim.experiments.compare import Comparison
+    from market_sim.experiments.curves import BuiltCurves
     from market_sim.experiments.paper import Reproduction
     from market_sim.experiments.reached import NamedCycle, Nearest, Reached
     from market_sim.experiments.run import Progress, Run
@@ -318,6 +322,107 @@ def _table(*headers: str) -> Any:
     for number, header in enumerate(headers):
         table.add_column(header, justify="left" if number == 0 else "right")
     return table
+
+
+# --- Curves -----------------------------------------------------------------------------------------
+
+MOST_TROUBLES = 12
+"""Troubles that a screen shows; the provenance file has them all."""
+
+
+def show_built_curves(built: "BuiltCurves") -> None:
+    console = _console()
+    console.print(
+        f"\n[bold]{escape(built.benchmark)}[/bold]: {built.n_questions:,} questions, 95 % intervals of "
+        f"{len(built.curves[0].accuracy_draws):,} resamplings of the questions"
+    )
+    table = _table("model", "method", "level", "accuracy", "95 %", "tokens per query", "95 %")
+    rows = built.rows()
+    for row, following in zip(rows, [*rows[1:], None], strict=True):
+        ends = following is None or following["model"] != row["model"]
+        _add_row(table, *_curve_cells(row), end_section=ends)
+    console.print(table)
+    for curve in built.curves:
+        for note in curve.said:
+            _say(console, f"{curve.model}, {curve.method}: {note}.")
+    for model, method, reason in built.left_out:
+        _say(console, f"{model}, {method}: no curve, since {reason}.")
+    for path in built.ignored:
+        _say(console, f"{path}: is no raw evaluation and was not read.")
+    _show_troubles(console, built.troubles)
+    if built.troubles:
+        _say(
+            console,
+            f"{len(built.dropped):,} lines or questions were left out; the provenance lists them all.",
+        )
+
+
+def _curve_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    def band(low: str, high: str, show: Callable[[float], str]) -> str:
+        if row.get(low) is None or row.get(high) is None:
+            return ""
+        return f"{show(row[low])} to {show(row[high])}"
+
+    return (
+        row["model"],
+        row["method"],
+        f"{row['compute_level']:g}",
+        f"{row['accuracy']:.1%}",
+        band("accuracy_low", "accuracy_high", lambda a: f"{100 * a:.1f}"),
+        f"{row['tokens_per_query']:,.0f}",
+        band("tokens_low", "tokens_high", lambda n: f"{n:,.0f}"),
+    )
+
+
+def _show_troubles(console: Console, troubles: Sequence["Trouble"]) -> None:
+    for trouble in troubles[:MOST_TROUBLES]:
+        _say(console, str(trouble))
+    if len(troubles) > MOST_TROUBLES:
+        _say(console, f"... and {len(troubles) - MOST_TROUBLES:,} more")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def show_checked_files(files: Sequence["CheckedFile"]) -> None:
+    console = _console()
+    for file in files:
+        console.print(f"\n[bold]{escape(file.path)}[/bold]: {escape(file.kind)}", soft_wrap=True)
+        for fact in file.facts:
+            _say(console, f"  {fact}")
+        _show_troubles(console, file.troubles)
+        if not file.troubles:
+            _say(console, "  nothing is wrong")
+
+
+def show_curves(curves: "Sequence[QualityCurve]") -> None:
+    from market_sim.experiments.curve_figures import curve_table
+
+    console = _console()
+    for benchmark in dict.fromkeys(curve.benchmark for curve in curves):
+        rows = curve_table([curve for curve in curves if curve.benchmark == benchmark])
+        console.print(f"\n[bold]{escape(benchmark)}[/bold]")
+        table = _table("model", "method", "level", "accuracy", "95 %", "tokens per query", "95 %")
+        for row, following in zip(rows, [*rows[1:], None], strict=True):
+            ends = following is None or following["model"] != row["model"]
+            _add_row(table, *_curve_cells(row), end_section=ends)
+        console.print(table)
+
+
+@contextmanager
+def reading(*, quiet: bool) -> Iterator["Progress | None"]:
+    """A progress bar of bytes read, on standard error; none where nobody watches."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def is_gzip(path: Path) -> bool:
     return path.name.casefold().endswith(".gz")
 
 
-def unpacked(path: Path, file: WatchedFile) -> io.BufferedReader[Any]:
+def unpacked(path: Path, file: WatchedFile) -> "io.BufferedReader[Any]":
     """The file's contents as a stream of bytes."""
     plain = io.BufferedReader(_Bytes(file), BUFFER)
     if not is_gzip(path):
