@@ -271,10 +271,11 @@ def curves_show(
 
     curves = read_curves(file)
     files = write_curve_figures(curves, file, out)
+    rows = curve_table(curves)
     if json_:
-        _print_json({"curves": curve_table(curves), "files": [str(path) for path in files]})
+        _print_json({"curves": rows, "files": [str(path) for path in files]})
     else:
-        screen.show_curves(curves)
+        screen.show_curves(rows)
         screen.show_files(files)
 
 

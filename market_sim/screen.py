@@ -1,6 +1,6 @@
 """What the command line shows a person: tables, sentences, progress bars.  No science here either."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from market_sim.economy.evaluations import Trouble
-    from market_sim.economy.quality import QualityCurve
     from market_sim.economy.solve import Solution
     from market_sim.experiments.check_curves import CheckedFile
     from market_sim.experiments.compare import Comparison
@@ -333,45 +332,63 @@ MOST_TROUBLES = 12
 def show_built_curves(built: "BuiltCurves") -> None:
     console = _console()
     console.print(
-        f"\n[bold]{escape(built.benchmark)}[/bold]: {built.n_questions:,} questions, 95 % intervals of "
-        f"{len(built.curves[0].accuracy_draws):,} resamplings of the questions"
+        f"\n[bold]{escape(built.benchmark)}[/bold]: {built.n_questions:,} questions, "
+        f"{len(built.curves[0].accuracy_draws):,} resamplings of them"
     )
-    table = _table("model", "method", "level", "accuracy", "95 %", "tokens per query", "95 %")
-    rows = built.rows()
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        ends = following is None or following["model"] != row["model"]
-        _add_row(table, *_curve_cells(row), end_section=ends)
-    console.print(table)
-    for curve in built.curves:
-        for note in curve.said:
-            _say(console, f"{curve.model}, {curve.method}: {note}.")
-    for model, method, reason in built.left_out:
-        _say(console, f"{model}, {method}: no curve, since {reason}.")
+    _show_curve_rows(console, built.rows())
+    notes = [(c.method, note, c.model) for c in built.curves for note in c.said]
+    for (method, note), models in _gathered(notes):
+        _say(console, f"{method}: {note} ({_some(models)}).")
+    counts = [(c.method, what, n) for c in built.curves for what, n in c.counted.items() if n]
+    for (method, what), numbers in _gathered(counts):
+        _say(console, f"{method}: {sum(numbers):,} {what}.")
+    for (method, reason), models in _gathered((method, why, model) for model, method, why in built.left_out):
+        _say(console, f"{method}: no curve of {_some(models)}; {reason}.")
     for path in built.ignored:
         _say(console, f"{path}: is no raw evaluation and was not read.")
     _show_troubles(console, built.troubles)
     if built.troubles:
-        _say(
-            console,
-            f"{len(built.dropped):,} lines or questions were left out; the provenance lists them all.",
-        )
+        left_out = f"{len(built.dropped):,} lines or questions were left out"
+        _say(console, f"{left_out}; the provenance file names them all.")
 
 
-def _curve_cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    def band(low: str, high: str, show: Callable[[float], str]) -> str:
-        if row.get(low) is None or row.get(high) is None:
-            return ""
-        return f"{show(row[low])} to {show(row[high])}"
+def _gathered[T](triples: Iterable[tuple[str, str, T]]) -> list[tuple[tuple[str, str], list[T]]]:
+    """The third entries by the first two, in the order of their first appearance."""
+    by: dict[tuple[str, str], list[T]] = {}
+    for first, second, third in triples:
+        by.setdefault((first, second), []).append(third)
+    return list(by.items())
 
-    return (
-        row["model"],
-        row["method"],
-        f"{row['compute_level']:g}",
-        f"{row['accuracy']:.1%}",
-        band("accuracy_low", "accuracy_high", lambda a: f"{100 * a:.1f}"),
-        f"{row['tokens_per_query']:,.0f}",
-        band("tokens_low", "tokens_high", lambda n: f"{n:,.0f}"),
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table per benchmark and method: a row per model, a column per level."""
+    for (benchmark, method), some in _gathered((row["benchmark"], row["method"], row) for row in rows):
+        levels = sorted({row["compute_level"] for row in some})
+        console.print(f"\n[bold]{escape(benchmark)}, {method}[/bold]")
+        table = _table("compute level", *(f"{level:g}" for level in levels), "tokens per query")
+        table.columns[0].overflow, table.columns[-1].no_wrap = "fold", True
+        for model in dict.fromkeys(row["model"] for row in some):
+            own = {row["compute_level"]: row for row in some if row["model"] == model}
+            cells = [_accuracy(own[level]) if level in own else "" for level in levels]
+            few, many = (own[end(own)]["tokens_per_query"] for end in (min, max))
+            _add_row(table, model, *cells, f"{few:,.0f}" + (f" to {many:,.0f}" if len(own) > 1 else ""))
+        console.print(table)
+    _say(
+        console,
+        "Accuracy in percent by compute level, with half the width of its 95 % interval where there is one; "
+        "tokens at the lowest and at the highest level.",
     )
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    text = f"{100 * row['accuracy']:.1f}"
+    if row["accuracy_low"] is None or row["accuracy_high"] is None:
+        return text
+    return f"{text}\n±{50 * (row['accuracy_high'] - row['accuracy_low']):.1f}"
 
 
 def _show_troubles(console: Console, troubles: Sequence["Trouble"]) -> None:
@@ -396,18 +413,8 @@ def show_checked_files(files: Sequence["CheckedFile"]) -> None:
             _say(console, "  nothing is wrong")
 
 
-def show_curves(curves: "Sequence[QualityCurve]") -> None:
-    from market_sim.experiments.curve_figures import curve_table
-
-    console = _console()
-    for benchmark in dict.fromkeys(curve.benchmark for curve in curves):
-        rows = curve_table([curve for curve in curves if curve.benchmark == benchmark])
-        console.print(f"\n[bold]{escape(benchmark)}[/bold]")
-        table = _table("model", "method", "level", "accuracy", "95 %", "tokens per query", "95 %")
-        for row, following in zip(rows, [*rows[1:], None], strict=True):
-            ends = following is None or following["model"] != row["model"]
-            _add_row(table, *_curve_cells(row), end_section=ends)
-        console.print(table)
+def show_curves(rows: Sequence[Mapping[str, Any]]) -> None:
+    _show_curve_rows(_console(), rows)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from market_sim.economy.quality import QualityCurve
 from market_sim.experiments.figures import (
@@ -70,8 +71,8 @@ def accuracy_by_tokens(curves: Sequence[QualityCurve]) -> Figure:
         some = [curve for curve in curves if (curve.benchmark, curve.method) == (benchmark, method)]
         for name in in_family_order(curve.model for curve in some):
             banded |= _draw(ax, next(curve for curve in some if curve.model == name))
-        log_axis(ax.xaxis)
-        ax.set_title(f"{benchmark}, {METHOD_NAMES[method]}", loc="left")
+        _tokens_axis(ax, np.concatenate([curve.tokens_per_query for curve in some]))
+        ax.set_title(f"{benchmark}: {METHOD_NAMES[method]}", loc="left")
         ax.set_xlabel("tokens per query")
     for ax in axes[len(panels) :]:
         ax.axis("off")
@@ -82,8 +83,19 @@ def accuracy_by_tokens(curves: Sequence[QualityCurve]) -> Figure:
     note = (
         "Bars: 95 % intervals over resampled questions; they move together across models. " if banded else ""
     )
-    say(fig, _finding(curves), f"{note}Every mark is a compute level, from the lowest at the left.")
+    say(fig, _finding(curves), f"{note}Every mark is a compute level; lines join them in their order.")
     return fig
+
+
+def _tokens_axis(ax: Axes, tokens: Array) -> None:
+    """Logarithmic where tokens span more than a factor of four; a few plain numbers either way."""
+    locator: Locator = MaxNLocator(3)
+    if tokens.max() > 4 * tokens.min():
+        log_axis(ax.xaxis)
+        locator = LogLocator(subs=(1, 3) if tokens.max() < 30 * tokens.min() else (1,))
+    ax.xaxis.set_major_locator(locator)
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda number, _: f"{number:,.10g}"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _draw(ax: Axes, curve: QualityCurve) -> bool:

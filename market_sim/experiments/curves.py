@@ -54,7 +54,8 @@ class BuiltCurve:
 
     compute_level, accuracy, tokens_per_query  (K,)
     accuracy_draws, tokens_draws               (B, K); a draw is the same resampling for all curves
-    said                                       what a reader must know about this curve
+    counted                                    by what is said, how many samples of all it concerns
+    said                                       what else a reader must know about this curve
     """
 
     method: str
@@ -64,7 +65,13 @@ class BuiltCurve:
     tokens_per_query: Array
     accuracy_draws: Array
     tokens_draws: Array
+    counted: Mapping[str, int]
     said: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """All that is said, in words."""
+        return (*(f"{n:,} {what}" for what, n in self.counted.items() if n), *self.said)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +131,7 @@ class BuiltCurves:
             "notes": [
                 {"model": curve.model, "method": curve.method, "note": note}
                 for curve in self.curves
-                for note in curve.said
+                for note in curve.notes
             ],
             "troubles": [asdict(trouble) for trouble in self.troubles],
             "ignored": list(self.ignored),
@@ -427,7 +434,8 @@ def _curves(estimates: Sequence[tuple[str, str, Estimate]], draws: int, seed: in
                 tokens_per_query=tokens[part],
                 accuracy_draws=accuracy_draws[:, part],
                 tokens_draws=tokens_draws[:, part],
-                said=(*_counts(estimate), *estimate.said),
+                counted={what: int(counts.sum()) for what, counts in estimate.counted.items()},
+                said=estimate.said,
             )
         )
     return tuple(curves)
@@ -449,15 +457,6 @@ def _check_defined(
             raise InputError(f"{where}: the samples have no tokens")
 
 
-def _counts(estimate: Estimate) -> list[str]:
-    """What is said of how many samples; nothing where it is none."""
-    said = []
-    for what, counts in estimate.counted.items():
-        if counts.any():
-            said.append(f"{int(counts.sum()):,} {what}")
-    return said
-
-
 # --- Where it comes from ----------------------------------------------------------------------------
 
 
@@ -472,7 +471,7 @@ def _provenance(built: BuiltCurves, surveys: Sequence[Survey], request: Mapping[
                 "model": curve.model,
                 "method": curve.method,
                 "levels": curve.compute_level.tolist(),
-                "notes": list(curve.said),
+                "notes": list(curve.notes),
             }
             for curve in built.curves
         ],
