@@ -65,7 +65,7 @@ def test_build_check_show_and_solve_follow_each_other(folder, called):
     for words in (
         "12 questions",
         "line 13: is not JSON",
-        "1 lines or questions were left out",
+        "Left out: 1 line or question",
         "majority_voting",
     ):
         assert words in out

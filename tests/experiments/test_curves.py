@@ -1,5 +1,5 @@
-"""From raw runs to curve files: the numbers are those of enumeration, the files are whole and fit together, and
-what is left out is said."""
+"""From raw runs to curve files: the numbers are those of enumeration, the files are whole and fit together,
+and what is left out is said."""
 
 import json
 import os
@@ -253,7 +253,7 @@ def test_null_rewards_are_said(tmp_path):
         ({"token_limit": 0}, "--max-tokens = 0 is not allowed; it must be above 0"),
         ({"rename": {"Qwen-7B": "x"}}, "(did you mean Qwen2-7B?)"),
         ({"rename": {"Qwen2-7B": "Llama-3-8B"}}, "is of model 'Llama-3-8B', and so is"),
-        ({"bins": 7, "methods": ["reasoning_effort"]}, "reasoning_effort, level 6: no sample is in this bin"),
+        ({"bins": 7, "methods": ["reasoning_effort"]}, "reasoning_effort, level 4: no sample is in this bin"),
     ],
 )
 def test_an_impossible_request_is_refused_in_a_sentence(folder, options, says):
@@ -318,11 +318,8 @@ def test_the_draws_file_has_a_row_for_each_draw_of_each_level(folder, tmp_path):
     assert len(frame) == 7 * (2 * 3 + 2)
     for c in built.curves:
         for k, level in enumerate(c.compute_level):
-            rows = frame[
-                (frame["method"] == c.method)
-                & (frame["model"] == c.model)
-                & (frame["compute_level"] == level)
-            ].sort_values("draw")
+            own = (frame["method"] == c.method) & (frame["model"] == c.model)
+            rows = frame[own & (frame["compute_level"] == level)].sort_values("draw")
             assert rows["draw"].tolist() == list(range(7))
             np.testing.assert_array_equal(rows["accuracy"], c.accuracy_draws[:, k])
             np.testing.assert_array_equal(rows["tokens_per_query"], c.tokens_draws[:, k])
@@ -416,10 +413,8 @@ def test_checking_says_what_each_file_is(folder, tmp_path):
         "an unknown file",
     ]
     assert [len(each.troubles) for each in checked] == [0, 0, 0, 0, 1]
-    assert (
-        "Qwen2-7B: 12 questions, 6 samples each, with answers, rewards, tokens of thinking"
-        in checked[1].facts[1]
-    )
+    told = "Qwen2-7B: 12 questions, 6 samples each, with answers, rewards, tokens of thinking"
+    assert checked[1].facts[1].startswith(told)
 
 
 def test_checking_finds_what_is_wrong_in_curves_and_beside_them(folder, tmp_path):
