@@ -308,7 +308,7 @@ def _numbers(column: pa.Array) -> Array:
 
 def _number(value: object) -> float:
     try:
-        return float(str(value))
+        return float(str(value).replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
     except ValueError:
         return math.nan
 

@@ -461,6 +461,7 @@ ROWS = [f"A,q{q},{s},{'true' if s else 'False'},10,7,0.5," for q in range(3) for
         ("A,x,0,2,10,7,0.5,", "has correct = '2', not true"),
         ("A,x,0,1,nan,7,0.5,", "has tokens = nothing, not a number of 0 or more"),
         ("A,x,0,1,many,7,0.5,", "has tokens = 'many', not a number of 0 or more"),
+        ("A,x,0,1,1_0,7,0.5,", "has tokens = '1_0', not a number of 0 or more"),
         ("A,x,0,1,-1,7,0.5,", "has tokens = '-1', not a number of 0 or more"),
         ("A,x,0,1,inf,7,0.5,", "has tokens = 'inf', not a number of 0 or more"),
         ("A,x,first,1,10,7,0.5,", "has sample = 'first', not a whole number of 0 or more"),
@@ -625,3 +626,83 @@ def test_packed_text_is_hashed_as_it_lies_on_disk(tmp_path):
     path = published(tmp_path, "A", GOOD, end=".gz")
     assert one(path)[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert gzip.decompress(path.read_bytes()).count(b"\n") == 3
+
+
+# --- Whatever stands in a file ----------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**25), 10**25)
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["18", "[invalid]", 1, 0, True]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+
+PUBLISHED_FIELDS = ("qid", "correct", "explanations", "rewards", "num_tokens")
+HARNESS_FIELDS = ("doc_id", "target", "resps", "filtered_resps", "exact_match", "num_tokens", "rewards")
+
+
+def assert_every_line_is_used_or_named(path, format):
+    file, run = one(path, format=format)
+    dropped = [trouble.line for trouble in file.troubles if trouble.dropped]
+    assert sorted([*run.lines, *dropped]) == list(range(1, file.n_lines + 1))
+    for part in (run.correct, run.tokens):
+        assert part.shape == (len(run.questions), run.n_samples)
+    assert np.isfinite(run.tokens).all()
+    assert run.correct.dtype == bool
+
+
+@given(field=st.sampled_from(PUBLISHED_FIELDS), value=JSON)
+def test_whatever_a_field_holds_its_line_is_used_or_named(tmp_path_factory, field, value):
+    path = tmp_path_factory.mktemp("any") / "A--max-9.jsonl"
+    write_lines(path, [*GOOD, question("x", FOUR, "18") | {field: value}])
+    assert_every_line_is_used_or_named(path, "published")
+
+
+@given(field=st.sampled_from(HARNESS_FIELDS), value=JSON)
+def test_whatever_a_field_of_a_log_holds_its_record_is_used_or_named(tmp_path_factory, field, value):
+    good = as_lm_eval(GOOD)
+    path = tmp_path_factory.mktemp("any") / "A.jsonl"
+    write_lines(path, [*good, good[0] | {"doc_id": "x"} | {field: value}])
+    if field == "num_tokens" and value is None:
+        assert "logs no token counts" in refusal(path, format="lm_eval")
+    else:
+        assert_every_line_is_used_or_named(path, "lm_eval")
+
+
+@given(place=st.integers(0, 2000), noise=st.binary(min_size=1, max_size=4))
+def test_whatever_bytes_are_overwritten_every_line_is_used_or_named(tmp_path_factory, place, noise):
+    path = published(tmp_path_factory.mktemp("any"), "A", [*GOOD, *drawn(1, n_samples=4, thinking=False)])
+    content = bytearray(path.read_bytes())
+    place %= len(content)
+    content[place : place + len(noise)] = noise.replace(b"\n", b" ").replace(b"\r", b" ")[
+        : len(content) - place
+    ]
+    path.write_bytes(content)
+    file, run = one(path, format="published")
+    dropped = [trouble.line for trouble in file.troubles if trouble.dropped]
+    assert len(run.lines) + len(dropped) == file.n_lines
+    assert not set(run.lines) & set(dropped)
+
+
+@given(
+    column=st.sampled_from(HEADER.split(",")),
+    cell=st.text(st.characters(exclude_characters='",\r\n\0', exclude_categories=["Cs"]), max_size=6)
+    | st.sampled_from(["1e400", "-0", "1_0", "TRUE", " 1", "nan", "NULL"]),
+)
+def test_whatever_a_cell_holds_its_row_is_used_or_named(tmp_path_factory, column, cell):
+    path = tmp_path_factory.mktemp("any") / "t.csv"
+    good = dict(zip(HEADER.split(","), ["A", "x", "0", "1", "10", "7", "0.5", ""], strict=True))
+    cells = good | {column: cell}
+        column: cell
+    }
+    path.write_text("\n".join([HEADER, *ROWS, "A,x,1,1,10,7,0.5,", ",".join(cells.values())]), "utf-8")
+    file = read_raw_file(path)
+    used = sum(run.correct.size for run in file.runs)
+    dropped = [trouble for trouble in file.troubles if trouble.dropped]
+    assert used >= 6
+    assert used == 8 or dropped
+    assert file.n_lines == 8
