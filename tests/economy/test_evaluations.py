@@ -697,8 +697,6 @@ def test_whatever_a_cell_holds_its_row_is_used_or_named(tmp_path_factory, column
     path = tmp_path_factory.mktemp("any") / "t.csv"
     good = dict(zip(HEADER.split(","), ["A", "x", "0", "1", "10", "7", "0.5", ""], strict=True))
     cells = good | {column: cell}
-        column: cell
-    }
     path.write_text("\n".join([HEADER, *ROWS, "A,x,1,1,10,7,0.5,", ",".join(cells.values())]), "utf-8")
     file = read_raw_file(path)
     used = sum(run.correct.size for run in file.runs)
