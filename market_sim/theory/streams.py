@@ -27,6 +27,7 @@ class Role(IntEnum):
     NETWORK = 7
     AUDITS = 8
     ARRIVALS = 9
+    QUESTIONS = 10
     DIFFICULTIES = 12
 
 
