@@ -35,6 +35,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "majority_voting": "majority voting",
     "best_of_n": "best-of-n",
     "reasoning_effort": "reasoning effort",
+    "pass_at_k": "pass@k",
+    "first_sample": "first sample",
 }
 
 WIDTH = 7.2

@@ -27,6 +27,7 @@ class Role(IntEnum):
     NETWORK = 7
     AUDITS = 8
     ARRIVALS = 9
+    QUESTIONS = 10
     SYNTHETIC_QUESTIONS = 20
     SYNTHETIC_SAMPLES = 21
 

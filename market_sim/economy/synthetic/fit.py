@@ -137,7 +137,7 @@ def _fit_sampled(law: Law, vote: QualityCurve, best: QualityCurve) -> Law:
     start = ordinary.copy()
     start[0] = 1.5 * logit(best.accuracy[0])
     least = np.where([name in ("ability_spread", "silence_spread", "reward_gap_spread") for name in names], 0, -12)
-    return at(least_squares(residuals, start, bounds=(least, 12), max_nfev=60).x)
+    return at(least_squares(residuals, start, bounds=(least, 12), ftol=1e-4, max_nfev=40).x)
 
 
 def _with_mean_tokens(law: Law, mean: float) -> Law:

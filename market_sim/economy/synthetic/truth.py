@@ -203,5 +203,5 @@ def bins_of_ranks(n_samples: int, bins: int) -> tuple[Array, Array]:
 
 
 def bin_of_rank(rank: Array, kept: int, bins: int) -> Array:
-    """Bin, from 0, of the samples of rank 1, 2, ..., kept."""
-    return (rank - 1) * bins // kept
+    """Bin, from 0, of the samples of rank 1, 2, ..., kept: cut at quantiles, as theory.estimators does."""
+    return np.minimum((rank - 1) * bins // max(kept - 1, 1), bins - 1)
