@@ -6,10 +6,20 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from market_sim.theory import arrays, auction, choice, convergence, dynamics, game, streams, welfare
+from market_sim.theory import (
+    arrays,
+    auction,
+    choice,
+    convergence,
+    dynamics,
+    game,
+    plurality,
+    streams,
+    welfare,
+)
 from tests.worlds import random_world, read_only, stacked
 
-MODULES = (arrays, auction, choice, convergence, dynamics, game, streams, welfare)
+MODULES = (arrays, auction, choice, convergence, dynamics, game, plurality, streams, welfare)
 WITHOUT_ARRAYS = {
     choice.blocks,
     streams.stream,
@@ -104,6 +114,7 @@ def inputs() -> dict:
         game.best_reply_thresholds: ((batch,), {}),
         game.equilibria: ((batch,), {}),
         game.extreme_equilibrium: ((batch, "least"), {}),
+        plurality.right_answer_wins: ((uniforms, read_only(np.zeros((40, 2))), 1 - uniforms, 4), {}),
         welfare.welfare_at: ((batch, levels), {}),
         welfare.social_optimum: ((batch,), {}),
         welfare.price_of_anarchy: ((pair, shares[:2]), {}),
