@@ -1,7 +1,7 @@
 """Plain reference for curves from raw evaluations: what one would write first, question by question.
 
-Majority voting and best-of-n by drawing random subsets, 50 a level, as the published code does; bins of effort
-by sorting; the bootstrap by drawing lists of questions.  Shares no code with the package.
+Majority voting and best-of-n by drawing random subsets, 50 a level, as the published code does; bins of
+effort by sorting; the bootstrap by drawing lists of questions.  Shares no code with the package.
 """
 
 import json
@@ -72,9 +72,7 @@ def by_subsets(
 
 def effort(question: Question, n_bins: int, token_limit: int) -> list[tuple[int, int, int]]:
     """(samples, right ones, tokens) of every bin of thinking."""
-    kept = [
-        i for i, n in enumerate(question["tokens"]) if n < token_limit and question["thinking"][i] > 5
-    ]
+    kept = [i for i, n in enumerate(question["tokens"]) if n < token_limit and question["thinking"][i] > 5]
     kept.sort(key=lambda i: question["thinking"][i])
     bins = [(0, 0, 0)] * n_bins
     for rank, i in enumerate(kept):

@@ -100,7 +100,7 @@ def test_curves_of_a_whole_benchmark(figures: Figures, folder: Path) -> None:
 
 
 def check_against_bundled(path: Path) -> None:
-    """The synthetic benchmark's curves are the published ones, but for the fit (0.008) and for 1,319 questions."""
+    """The curves are the published ones, but for the fit (0.008) and for there being 1,319 questions."""
     published = {(c.method, PREFIX + c.model): c for c in bundled_curves() if c.benchmark == "GSM8K"}
     compared = 0
     for curve in read_curves(path):

@@ -11,7 +11,7 @@ from market_sim.economy.quality import bundled_curves
 from market_sim.economy.synthetic.fit import fit_errors, fit_law
 from market_sim.economy.synthetic.law import GRADES, LOADING, PREFIX, bundled_laws, deviates, laws_of
 from market_sim.economy.synthetic.runs import (
-    READABLE_NOT,
+    UNREADABLE,
     Samples,
     draw_ranks,
     draw_samples,
@@ -157,7 +157,7 @@ def test_another_model_beside_it_moves_nothing(tmp_path):
 
 
 def test_hard_questions_are_hard_for_everybody():
-    """Scores of the grades of two models are correlated by the square of the loading; ranks are equally likely."""
+    """Deviates of two models are correlated by the square of the loading; ranks are equally likely."""
     n = 20_000
     first, second = (draw_ranks(law, n, 3) for law in laws_of("GSM8K", ("Llama-3-8B", "Qwen2.5-7B")))
     for i in range(4):
@@ -172,7 +172,7 @@ def test_hard_questions_are_hard_for_everybody():
 def test_stray_answers_all_differ_and_the_others_come_again():
     (law,) = laws_of("AIME", ("Llama-3.2-1B",))
     given = drawn(law, 200, 64).answer
-    assert given.min() == READABLE_NOT
+    assert given.min() == UNREADABLE
     for answers in given:
         stray = answers[answers > 3]
         assert len(set(stray)) == len(stray)
@@ -214,7 +214,7 @@ def votes(answer: np.ndarray) -> np.ndarray:
     """Whether the right answer wins, its share of a tie, question by question: counted in plain loops."""
     share = np.zeros(len(answer))
     for q, row in enumerate(answer.tolist()):
-        read = [place for place in row if place != READABLE_NOT]
+        read = [place for place in row if place != UNREADABLE]
         top = max((read.count(place) for place in read), default=0)
         winners = {place for place in read if read.count(place) == top}
         share[q] = (0 in winners) / max(len(winners), 1)
@@ -232,7 +232,9 @@ def observed(samples: Samples, method: str, n: int) -> np.ndarray:
     return right.any(axis=1).astype(float) if method == "pass_at_k" else right[:, 0].astype(float)
 
 
-@pytest.mark.parametrize("setting", [("GSM8K", "Llama-3-8B"), ("AIME", "Llama-3.1-8B"), ("GPQA", "Qwen2-0.5B")])
+@pytest.mark.parametrize(
+    "setting", [("GSM8K", "Llama-3-8B"), ("AIME", "Llama-3.1-8B"), ("GPQA", "Qwen2-0.5B")]
+)
 def test_the_truth_is_what_simulated_samples_show(setting):
     law = bundled_laws()[setting]
     levels = (1, 2, 5, 16)
@@ -263,13 +265,16 @@ def test_the_truth_of_effort_is_what_binned_samples_show(setting, n_samples, bin
     place = rank * bins // np.maximum(kept.sum(axis=1, keepdims=True), 1)
     for b in range(bins):
         here = kept & (place == b)
-        for amount, expected in ((samples.right, truth.accuracy[b]), (samples.tokens, truth.tokens_per_query[b])):
+        for amount, expected in (
+            (samples.right, truth.accuracy[b]),
+            (samples.tokens, truth.tokens_per_query[b]),
+        ):
             off = np.where(here, amount - expected, 0.0).sum(axis=1) / here.sum(axis=1).mean()
             assert abs(off.mean()) < 4 * off.std() / len(off) ** 0.5
 
 
 def test_the_truth_of_a_method_nobody_knows_is_refused():
-    with pytest.raises(InputError, match="method = 'best_of' is not one of .*did you mean best_of_n"):
+    with pytest.raises(InputError, match=r"method = 'best_of' is not one of .*did you mean best_of_n"):
         true_curve(laws_of("GSM8K")[0], "best_of", (1,))
 
 
@@ -312,13 +317,17 @@ def test_a_big_synthetic_sample_has_the_published_accuracy():
 
 
 def test_names_without_a_law_and_sizes_no_run_has_are_refused(tmp_path, capsys):
-    with pytest.raises(InputError, match="benchmark = 'GSM8' is not one of .*did you mean GSM8K"):
+    with pytest.raises(InputError, match=r"benchmark = 'GSM8' is not one of .*did you mean GSM8K"):
         laws_of("GSM8")
-    with pytest.raises(InputError, match="models .for AIME. = 'Qwen' is not one of"):
+    with pytest.raises(InputError, match=r"models .for AIME. = 'Qwen' is not one of"):
         laws_of("AIME", ("Qwen",))
     for wrong in ({"n_questions": 0}, {"n_samples": 0}, {"n_samples": 995}, {"characters_per_token": -1}):
         with pytest.raises(InputError, match=f"{next(iter(wrong))} = .* is not between"):
-            list(write_runs(laws_of("AIME"), tmp_path, **{"n_questions": 1, "n_samples": 1, "seed": 1, **wrong}))
+            list(
+                write_runs(
+                    laws_of("AIME"), tmp_path, **{"n_questions": 1, "n_samples": 1, "seed": 1, **wrong}
+                )
+            )
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path), "--benchmark", "MATH"])
     assert "'MATH' is not one of" in capsys.readouterr().err

@@ -1,5 +1,5 @@
-"""Synthetic runs -> curves -> a solved market: the truth their law knows comes back, and the intervals hold it
-as often as they say."""
+"""Synthetic runs -> curves -> a solved market: the truth their law knows comes back, and the intervals hold
+it as often as they say."""
 
 import csv
 from dataclasses import replace
@@ -160,7 +160,7 @@ def test_the_interval_of_welfare_holds_the_solved_truth_as_often_as_it_says(sets
 
 
 def test_a_big_run_solves_to_the_truth(tmp_path):
-    """4,000 questions, written, read, built, named in a scenario and solved: winner, levels, welfare, price."""
+    """4,000 questions, written, read, built, named in a scenario and solved: winner, welfare, price."""
     built = built_from(tmp_path, seed=99, n_questions=4000)
     built.write(tmp_path / "built.csv")
     for method in ("majority_voting", "best_of_n"):

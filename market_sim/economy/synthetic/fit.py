@@ -4,14 +4,14 @@
 
 prints the table, and to the other stream how far each law's exact curves are from the published ones.
 
-Instruct models: least squares of the accuracies of majority voting and best-of-n at the six published levels,
+Instruct models: least squares of the accuracies of majority voting and best-of-n at six published levels,
 with a weak pull towards ordinary values (`ORDINARY`) that decides where twelve numbers do not.  Where both
-methods agree at one sample, no unreadable sample is marked right; where majority voting starts lower (GSM8K),
-some must be, and how often is fitted.  Tokens: the mean of one sample, exactly.
+methods agree at one sample, no unreadable sample is marked right; where majority voting starts lower
+(GSM8K), some must be, and how often is fitted.  Tokens: the mean of one sample, exactly.
 
-Reasoning models: no vote and no best-of-n is published.  The effect of the five fifths of thinking on the logit
-of being right is solved for, so that the five published accuracies come out, and so are the tokens after
-thinking; the rest is assumed (`REASONING`).
+Reasoning models: no vote and no best-of-n is published.  The effect of the five fifths of thinking on the
+logit of being right is solved for, so that the five published accuracies come out, and so are the tokens
+after thinking; the rest is assumed (`REASONING`).
 """
 
 import csv
@@ -19,6 +19,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares, lsq_linear
@@ -64,7 +65,7 @@ REASONING = {
 }
 """Assumed, for want of published numbers."""
 
-BLANK = {
+BLANK: dict[str, Any] = {
     "ability": 0.0,
     "ability_spread": 1.0,
     "silence": -2.0,
@@ -87,12 +88,12 @@ BLANK = {
 def fit_law(curves: dict[str, QualityCurve]) -> Law:
     """The law of one model on one benchmark.  curves: the published ones, by method."""
     one = next(iter(curves.values()))
-    shape = (
+    shape: dict[str, Any] = (
         {"n_samples": 32, "max_tokens": 2048, "temperature": 0.6}
         if "reasoning_effort" in curves
         else {"n_samples": 128, "max_tokens": 512, "temperature": 0.7 if "Qwen" in one.model else 0.6}
     )
-    law = Law(benchmark=one.benchmark, model=one.model, **shape, **BLANK)  # type: ignore[arg-type]
+    law = Law(benchmark=one.benchmark, model=one.model, **shape, **BLANK)
     if "reasoning_effort" in curves:
         return _rounded(_fit_reasoning(law, curves["reasoning_effort"]))
     law = _rounded(_fit_sampled(law, *(curves[method] for method in SAMPLED)))
@@ -100,7 +101,7 @@ def fit_law(curves: dict[str, QualityCurve]) -> Law:
 
 
 def fit_errors(law: Law, curves: dict[str, QualityCurve]) -> dict[str, float]:
-    """Largest error of the law's exact accuracies, and of its tokens relative to the published ones, by method."""
+    """Largest error of the exact accuracies, and of the tokens relative to the published ones, by method."""
     errors = {}
     for method, curve in curves.items():
         truth = true_curve(law, method, tuple(int(level) for level in curve.compute_level))
@@ -123,10 +124,10 @@ def _fit_sampled(law: Law, vote: QualityCurve, best: QualityCurve) -> Law:
         return votes_win(here.right.mean(axis=-1), here.wrong, here.answers, max(levels))
 
     def at(x: Array) -> Law:
-        values = dict(zip(names, x.tolist(), strict=True))
+        values: dict[str, Any] = dict(zip(names, x.tolist(), strict=True))
         if "silent_right" in values:
             values["silent_right"] = float(expit(values["silent_right"]))
-        return replace(law, **values)  # type: ignore[arg-type]
+        return replace(law, **values)
 
     def residuals(x: Array) -> Array:
         here = at(x)
@@ -136,7 +137,9 @@ def _fit_sampled(law: Law, vote: QualityCurve, best: QualityCurve) -> Law:
 
     start = ordinary.copy()
     start[0] = 1.5 * logit(best.accuracy[0])
-    least = np.where([name in ("ability_spread", "silence_spread", "reward_gap_spread") for name in names], 0, -12)
+    least = np.where(
+        [name in ("ability_spread", "silence_spread", "reward_gap_spread") for name in names], 0, -12
+    )
     return at(least_squares(residuals, start, bounds=(least, 12), ftol=1e-4, max_nfev=40).x)
 
 
@@ -193,18 +196,17 @@ def _fit_reasoning(law: Law, curve: QualityCurve) -> Law:
     most = 0.97 * law.max_tokens - low - (high - low) * np.linspace(1, FIFTHS, FIFTHS) / FIFTHS
     after = lsq_linear(count / per_bin[:, None], wanted, bounds=(10.0, most)).x
     longest = (low + (high - low) * np.linspace(0.2, 1, FIFTHS) + after).max()
-    return replace(
-        law,
-        thinking_low=low,
-        thinking_high=high,
-        length_spread=min(0.2, (law.max_tokens - 4) / longest - 1),
-        **{f"answer_{i + 1}": float(x) for i, x in enumerate(after)},
-    )
+    lengths: dict[str, Any] = {f"answer_{i + 1}": float(x) for i, x in enumerate(after)}
+    spread = min(0.2, (law.max_tokens - 4) / longest - 1)
+    return replace(law, thinking_low=low, thinking_high=high, length_spread=spread, **lengths)
 
 
 def _rounded(law: Law) -> Law:
     """The law as the table holds it."""
-    return replace(law, **{f.name: round(float(getattr(law, f.name)), 6) for f in fields(Law) if f.type is float})
+    values: dict[str, Any] = {
+        f.name: round(float(getattr(law, f.name)), 6) for f in fields(Law) if f.type is float
+    }
+    return replace(law, **values)
 
 
 def _fit_and_measure(curves: dict[str, QualityCurve]) -> tuple[Law, dict[str, float]]:

@@ -143,10 +143,11 @@ class Law:
 
     @cached_property
     def wrong(self) -> Array:
-        """Shares of the wrong answers among readable wrong samples, (PULLS, number of them), each row sums to 1.
+        """Shares of the wrong answers among readable wrong samples, (PULLS, number of them); rows sum to 1.
 
-        Letters: three, of which one takes from a third to everything and the others share the rest.  Numbers: three
-        in proportion 4 : 2 : 1 that take up to everything; the last column are stray ones, all different.
+        Letters: three, of which one takes from a third to everything and the others share the rest.
+        Numbers: three in proportion 4 : 2 : 1 that take up to everything; the last column are stray ones,
+        all different.
         """
         agreement = expit(self.pull + deviates(PULLS))
         if self.answers == "letters":
@@ -188,7 +189,7 @@ def bundled_laws() -> Mapping[tuple[str, str], Law]:
     kinds = {field.name: field.type for field in fields(Law)}
     with (DATA / "synthetic_laws.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
-            law = Law(**{name: kind(row[name]) for name, kind in kinds.items()})  # type: ignore[operator, arg-type]
+            law = Law(**{name: kind(row[name]) for name, kind in kinds.items()})  # type: ignore[operator]
             laws[law.benchmark, law.model] = law
     return laws
 

@@ -2,10 +2,10 @@
 
     for path in write_runs(laws_of("GSM8K"), "folder", n_questions=1319, n_samples=128, seed=1): ...
 
-One file per model, `synthetic-<model>--temp-<t>--samples-<n>--max-<tokens>.jsonl`, one line per question, each
-with "synthetic": true and model names that say so.  Memory holds one block of questions.  Every number comes
-from a named stream (theory/streams.py): the same seed gives the same bytes, and a question has the same
-samples however many follow it.
+One file per model, `synthetic-<model>--temp-<t>--samples-<n>--max-<tokens>.jsonl`, one line per question,
+each with "synthetic": true and model names that say so.  Memory holds one block of questions.  Every number
+comes from a named stream (theory/streams.py): the same seed gives the same bytes, and a question has the
+same samples however many follow it.
 """
 
 import argparse
@@ -54,8 +54,8 @@ TEXT = "This sentence is synthetic and stands for what a model would have writte
 class Samples:
     """Samples of some questions, as numbers.
 
-    answer     (Q, S) int   0 the right one, 1, 2, 3 the wrong ones that come again, 4 + s the stray one of sample
-                            s; READABLE_NOT where no answer can be read
+    answer     (Q, S) int   0 the right one, 1, 2, 3 the wrong ones that come again, 4 + s the stray one of
+                            sample s; UNREADABLE where no answer can be read
     right      (Q, S) bool  marked right
     tokens     (Q, S) int   all tokens
     thinking   (Q, S) int   those of thinking
@@ -71,7 +71,7 @@ class Samples:
     spelled: Array
 
 
-READABLE_NOT = -1
+UNREADABLE = -1
 
 
 def draw_ranks(law: Law, n_questions: int, seed: int) -> Array:
@@ -107,7 +107,7 @@ def draw_samples(law: Law, ranks: Array, uniforms: Array) -> Samples:
     if law.answers == "numbers":
         place = np.where(place == shares.shape[-1], place + np.arange(n_samples), place)
     unreadable = answer >= readable
-    place = np.where(right, 0, np.where(unreadable, READABLE_NOT, place))
+    place = np.where(right, 0, np.where(unreadable, UNREADABLE, place))
     right |= unreadable & (answer < readable + (1 - readable) * law.silent_right * right_odds)
 
     cut_off = unreadable & ~right & (cut < law.cut_off)
@@ -236,8 +236,8 @@ def _answers(law: Law, uniforms: Array) -> Array:
     """What place 0, 1, 2, ... of every question stands for; the same for all models.
 
     uniforms  (Q, 4)
-    Letters: (Q, 4), an order of A, B, C, D.  Numbers: (Q, P), the multiples of a stride modulo a prime P, shifted,
-    so that no two of a question are equal.
+    Letters: (Q, 4), an order of A, B, C, D.  Numbers: (Q, P), the multiples of a stride modulo a prime P,
+    shifted, so that no two of a question are equal.
     """
     if law.answers == "letters":
         return np.array(list("ABCD"))[np.argsort(uniforms, axis=-1)]
@@ -263,7 +263,9 @@ def _check(law: Law, n_questions: int, n_samples: int, characters_per_token: int
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """`python -m market_sim.economy.synthetic.runs`: write the runs of a benchmark's models to a folder."""
-    parser = argparse.ArgumentParser(prog="python -m market_sim.economy.synthetic.runs", description=main.__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m market_sim.economy.synthetic.runs", description=main.__doc__
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--benchmark", default="GSM8K", help="one of the bundled ones")
     parser.add_argument("--models", nargs="*", help="left out: all of the benchmark")

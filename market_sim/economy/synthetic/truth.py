@@ -116,8 +116,8 @@ def votes_win(right: Array, wrong: Array, answers: str, most: int) -> Array:
 
 
 def _best(law: Law, levels: tuple[int, ...]) -> Array:
-    """With F the law of one sample's reward and rho(y) the share of right samples among those of reward y,
-    the best of n is right with probability sum_y rho(y) (F(y)^n - F(y - 1)^n): ties are shared equally."""
+    """With F the law of one sample's reward and rho(y) the share of right samples among those of reward
+    y, the best of n is right with probability sum_y rho(y) (F(y)^n - F(y - 1)^n): ties are shared equally."""
     right = marked_right(law)[:, :, None, None]  # (GRADES, SILENCES, 1, 1)
     of_right = right * reward_law(law.gap)[:, None]
     either = of_right + (1 - right) * reward_law(np.zeros(1))
@@ -132,7 +132,7 @@ def _best(law: Law, levels: tuple[int, ...]) -> Array:
 
 
 def reward_law(mean: Array) -> Array:
-    """P(reward = y), (..., len(REWARDS)): a normal deviate of that mean, rounded to steps, held within them."""
+    """P(reward = y), (..., len(REWARDS)): a normal deviate of that mean, rounded to steps, kept in range."""
     below = ndtr((REWARDS + 0.5) / STEPS_PER_DEVIATION - mean[..., None])
     below[..., -1] = 1.0
     return np.diff(below, axis=-1, prepend=0.0)
