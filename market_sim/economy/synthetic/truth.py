@@ -123,12 +123,23 @@ def _best(law: Law, levels: tuple[int, ...]) -> Array:
     either = of_right + (1 - right) * reward_law(np.zeros(1))
     share = np.divide(of_right, either, out=np.zeros_like(either), where=either > 0)
     below = np.minimum(np.cumsum(either, axis=-1), 1.0)
-    log_below = np.log(np.maximum(below, 1e-300))
     accuracy = []
     for n in levels:
-        best_is = np.diff(np.exp(n * log_below), axis=-1, prepend=0.0)
+        best_is = _power(below, n)
+        best_is[..., 1:] -= best_is[..., :-1].copy()
         accuracy.append(np.einsum("...y,...y->...", share, best_is).mean())
     return np.array(accuracy)
+
+
+def _power(base: Array, n: int) -> Array:
+    """base to the n, n >= 1, by squaring: levels are mostly powers of two."""
+    power = base.copy() if n % 2 else None
+    while n > 1:
+        base, n = base * base, n // 2
+        if n % 2:
+            power = base.copy() if power is None else power * base
+    assert power is not None
+    return power
 
 
 def reward_law(mean: Array) -> Array:
