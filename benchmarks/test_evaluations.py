@@ -93,7 +93,7 @@ def test_curves_of_a_whole_benchmark(figures: Figures, folder: Path) -> None:
         reference_s=plain_s,
     )
     figures.write_amounts(
-        "  processor time, both workers together: what a machine that others use shows rightly",
+        "  processor time of all its processes (a shared machine slows the clock, not this)",
         amounts=processor,
         target=120.0,
         show=seconds,

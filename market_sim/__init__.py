@@ -15,6 +15,7 @@ What the command line does is a line in a notebook:
     ms.solve("runs/gsm8k-majority.toml", beta=[200, 1000])
     ms.run("runs/gsm8k-majority.toml").to_frame()
     ms.compare("runs/gsm8k-majority.toml").sentences
+    ms.build_curves("my_evaluations", benchmark="GSM8K").write("my_curves.csv")
 
 Names are imported when first used, so that solving does not load Mesa.
 """
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from market_sim.errors import InputError
     from market_sim.experiments.compare import compare
+    from market_sim.experiments.curves import build_curves
     from market_sim.experiments.paper import reproduce
     from market_sim.experiments.run import run
     from market_sim.experiments.scenario import load_scenario
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "InputError": "errors",
     "MarketModel": "simulation.model",
+    "build_curves": "experiments.curves",
     "compare": "experiments.compare",
     "load_market": "experiments.solve",
     "load_scenario": "experiments.scenario",
@@ -45,6 +48,7 @@ _HOMES = {
 __all__ = [
     "InputError",
     "MarketModel",
+    "build_curves",
     "compare",
     "load_market",
     "load_scenario",

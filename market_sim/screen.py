@@ -348,8 +348,9 @@ def show_built_curves(built: "BuiltCurves") -> None:
         _say(console, f"{path}: is no raw evaluation and was not read.")
     _show_troubles(console, built.troubles)
     if built.troubles:
-        left_out = f"{len(built.dropped):,} lines or questions were left out"
-        _say(console, f"{left_out}; the provenance file names them all.")
+        n = len(built.dropped)
+        what = "line or question" if n == 1 else "lines or questions"
+        _say(console, f"Left out: {n:,} {what}; the provenance file has all that was wrong.")
 
 
 def _gathered[T](triples: Iterable[tuple[str, str, T]]) -> list[tuple[tuple[str, str], list[T]]]:

@@ -246,16 +246,15 @@ def _json(line: bytes) -> Any:
         raise BrokenError("is not JSON that can be read") from None
 
 
-_PUBLISHED = re.compile(r"(?P<model>.+?)--(?:.*--)?max-(?P<limit>\d+)$")
+_SETTINGS = re.compile(r"--(?:temp|samples|ref|max)-[^-].*$")
+_LIMIT = re.compile(r"--max-(\d+)$")
 
 
 def _published_name(path: Path) -> tuple[str, float | None]:
     """Model and token limit from <model>--temp-<t>--samples-<n>--max-<tokens>.jsonl."""
     stem = _stem(path)
-    found = _PUBLISHED.match(stem)
-    if found is None:
-        return stem.split("--")[0] or stem, None
-    return found["model"], float(found["limit"])
+    limit = _LIMIT.search(stem)
+    return _SETTINGS.sub("", stem) or stem, None if limit is None else float(limit[1])
 
 
 def _lm_eval_model(path: Path) -> str:

@@ -70,6 +70,21 @@ class _Bytes(io.RawIOBase):
         return self._watched.readinto(memoryview(buffer))
 
 
+class _Unpacked(io.RawIOBase):
+    """The contents of a packed stream, as far as they go: what comes before a break is given out first."""
+
+    def __init__(self, packed: "io.BufferedReader[Any]") -> None:
+        self._contents = gzip.GzipFile(fileobj=packed, mode="rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        piece = self._contents.read1(len(buffer))
+        buffer[: len(piece)] = piece
+        return len(piece)
+
+
 def unreadable(path: Path, error: OSError) -> InputError:
     """The refusal of a file that the system does not give."""
     if path.is_dir():
@@ -89,8 +104,7 @@ def unpacked(path: Path, file: WatchedFile) -> "io.BufferedReader[Any]":
     plain = io.BufferedReader(_Bytes(file), BUFFER)
     if not is_gzip(path):
         return plain
-    # GzipFile hands out small pieces; a buffer on top makes of long lines one copy.
-    return io.BufferedReader(gzip.GzipFile(fileobj=plain, mode="rb"), BUFFER)
+    return io.BufferedReader(_Unpacked(plain), BUFFER)
 
 
 class CutError(Exception):

@@ -179,7 +179,7 @@ def lm_eval_parser(where: str, choice: LmEvalChoice) -> Parser:
         if name != filters[0]:
             if choice.filter is None:
                 raise InputError(
-                    f"{where}: has records of filters {filters[0]} and {name}; choose by --filter"
+                    f"{where}: has records of filters {filters[0]} and {name}; choose one with --filter"
                 )
             raise OtherFilterError(str(name))
         responses = _responses(_field(data, "resps"))

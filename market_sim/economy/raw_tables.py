@@ -100,7 +100,7 @@ def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
         format="table",
         sha256=sha256,
         n_bytes=n_bytes,
-        n_lines=rows.n_rows + sum(1 for _, reason in broken if reason),
+        n_lines=rows.n_rows - rows.n_blank + sum(1 for _, reason in broken if reason),
         runs=runs,
         troubles=tuple(troubles),
     )
@@ -174,7 +174,7 @@ class _Rows:
 
     def __init__(self, columns: Sequence[str]) -> None:
         self.columns = columns
-        self.n_rows = 0
+        self.n_rows, self.n_blank = 0, 0
         self._models, self._questions, self._answers = _Codes(), _Codes(), _Codes()
         self._pieces: list[dict[str, Array]] = []
         self._wrong: list[tuple[int, str]] = []
@@ -185,9 +185,10 @@ class _Rows:
             "question": self._questions.of(batch.column("question")),
         }
         wrong: dict[int, str] = {}
+        blank = np.all([_is_null(batch.column(name)) for name in self.columns], axis=0)
 
         def check(name: str, good: Array, wanted: str) -> None:
-            for row in np.flatnonzero(~good):
+            for row in np.flatnonzero(~good & ~blank):
                 text = batch.column(name)[int(row)].as_py()
                 wrong.setdefault(
                     int(row), f"{name} = {'nothing' if text is None else repr(text)}, not {wanted}"
@@ -219,7 +220,8 @@ class _Rows:
                 "from 0 to tokens, or nothing",
             )
         self._wrong += [(self.n_rows + row, reason) for row, reason in sorted(wrong.items())]
-        self._pieces.append(piece)
+        self._pieces.append(piece | {"blank": blank})
+        self.n_blank += int(blank.sum())
         self.n_rows += batch.num_rows
 
     def collected(self, file: str, numbers: Array) -> dict[str, Collected]:
@@ -227,7 +229,7 @@ class _Rows:
         if not self.n_rows:
             return {}
         table = {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
-        usable = np.ones(self.n_rows, dtype=bool)
+        usable = ~table["blank"]
         usable[[row for row, _ in self._wrong]] = False
         models, questions = list(self._models.known), list(self._questions.known)
         keys = np.array([answer_key(text) for text in self._answers.known], dtype=object)
@@ -239,8 +241,8 @@ class _Rows:
             if (table["model"][order] == code).any():
                 by_model[name] = Collected(file=file)
         if not by_model:
-            row, wrong = self._wrong[0]
-            raise InputError(f"{file}: has no usable row; row {numbers[row]} has {wrong}")
+            first = [f"; row {numbers[row]} has {wrong}" for row, wrong in self._wrong[:1]]
+            raise InputError(f"{file}: has no usable row{''.join(first)}")
         for row, reason in self._wrong:
             code = table["model"][row]
             owner = by_model.get(models[code] if code >= 0 else "") or next(iter(by_model.values()))
@@ -306,7 +308,7 @@ def _numbers(column: pa.Array) -> Array:
 
 def _number(value: object) -> float:
     try:
-        return float(str(value))
+        return float(str(value).replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
     except ValueError:
         return math.nan
 

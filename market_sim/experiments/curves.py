@@ -27,7 +27,6 @@ from market_sim.experiments.surveys import Plan, Progress, Survey, SurveyedRun, 
 from market_sim.theory.arrays import Array
 from market_sim.theory.bootstrap import draw_averages, interval
 from market_sim.theory.estimators import Contributions, average, compiled_votes
-from market_sim.theory.streams import Role, stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -420,7 +419,7 @@ def _curves(estimates: Sequence[tuple[str, str, Estimate]], draws: int, seed: in
         weight=np.concatenate([each.weight for each in every], axis=1),
     )
     accuracy, tokens = average(together)
-    accuracy_draws, tokens_draws = draw_averages(together, draws, stream(seed, Role.QUESTIONS))
+    accuracy_draws, tokens_draws = draw_averages(together, draws, seed)
     curves, begin = [], 0
     for method, model, estimate in estimates:
         part = slice(begin, begin := begin + len(estimate.levels))

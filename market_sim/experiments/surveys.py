@@ -5,11 +5,14 @@ a few megabytes.  Processes are started anew ("spawn"), which every system can d
 """
 
 import multiprocessing
+import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -120,7 +123,8 @@ def survey_all(files: Sequence[Path], plan: Plan, workers: int, progress: Progre
     try:
         # The largest first, so that none is left over at the end.
         order = sorted(range(len(files)), key=lambda i: -sizes[i])
-        futures: dict[int, Future[Survey]] = {i: pool.submit(_work, files[i], plan) for i in order}
+        with _without_interrupts():
+            futures: dict[int, Future[Survey]] = {i: pool.submit(_work, files[i], plan) for i in order}
         waiting = set(futures.values())
         while waiting:
             finished, waiting = wait(waiting, timeout=0.1, return_when=FIRST_COMPLETED)
@@ -143,6 +147,19 @@ def _size(path: Path) -> int:
         return 0  # refused by its name when it is read
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Processes started inside never hear Ctrl-C, not even while they import: it is for the main process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may say so, and only it is interrupted
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler if before is None else before)
+
+
 class _StopError(Exception):
     """The main process does not want the rest."""
 
@@ -151,8 +168,8 @@ _link: dict[str, Any] = {}
 
 
 def _start(told: Any, stop: Any) -> None:
-    """In a new process: how to tell, and that Ctrl-C is for the main process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """In a new process: how to tell, and when to stop."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # for processes that another thread than the main one starts
     _link.update(told=told, stop=stop)
 
 
@@ -176,7 +193,5 @@ def _work(path: Path, plan: Plan) -> Survey:
 def processors() -> int:
     """Processors this process may use."""
     if sys.platform == "linux":
-        import os
-
         return len(os.sched_getaffinity(0))
     return multiprocessing.cpu_count()

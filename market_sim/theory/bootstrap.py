@@ -9,22 +9,22 @@ import numpy as np
 
 from market_sim.theory.arrays import Array
 from market_sim.theory.estimators import Contributions
+from market_sim.theory.streams import Role, stream
 
 BLOCK = 2**21
 """Counts of questions held at once."""
 
 
-def draw_averages(
-    contributions: Contributions, n_draws: int, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def draw_averages(contributions: Contributions, n_draws: int, seed: int) -> tuple[Array, Array]:
     """Accuracy and tokens per query of every curve in every draw, (B, K) each.
 
     contributions  (Q, K), K running over all levels of all curves: one draw serves them all
+    seed           of the stream that draws questions; n_draws only says when to stop
     NaN where a draw has nothing that is counted (a bin of effort that few questions have samples in).
     """
     n_questions = len(contributions.weight)
     sums = np.concatenate([contributions.correct, contributions.tokens, contributions.weight], axis=1)
-    rows = max(1, BLOCK // n_questions)
+    rows, rng = max(1, BLOCK // n_questions), stream(seed, Role.QUESTIONS)
     totals = [
         _counts(rng, min(rows, n_draws - begin), n_questions) @ sums for begin in range(0, n_draws, rows)
     ]

@@ -249,7 +249,7 @@ def count_votes(table: Tally, levels: Sequence[int], votes: Votes) -> Array:
     """
     answer = np.empty((len(table.unparsed), len(levels)))
     for group in _groups(table.n_samples, sorted(set(levels))):
-        polynomials = _polynomials(table.n_samples, tuple(group))
+        polynomials = polynomials_of(table.n_samples, tuple(group))
         found = votes(table, polynomials) / polynomials.binomial[table.n_samples, group]
         for k, n in enumerate(levels):
             if n in group:
@@ -286,7 +286,8 @@ def _log_chance(n_samples: int, n: int, p: float) -> float:
 
 
 @cache
-def _polynomials(n_samples: int, levels: tuple[int, ...]) -> Polynomials:
+def polynomials_of(n_samples: int, levels: tuple[int, ...]) -> Polynomials:
+    """The polynomials of rising levels that share one p."""
     highest = max(levels)
     p = _common(n_samples, min(levels), highest)
     binomial = np.zeros((n_samples + 1, highest + 1))
