@@ -37,7 +37,8 @@ COUNTED = ("majority_voting", "best_of_n", "pass_at_k", "first_sample")
 def true_curve(law: Law, method: str, levels: tuple[int, ...]) -> QualityCurve:
     """The population curve of a law for a method, at the compute levels asked for.
 
-    levels   numbers of samples, rising; for reasoning_effort the bins 1, 2, ..., B
+    levels   numbers of samples, rising; for reasoning_effort the bins 1, 2, ..., B, of runs of law.n_samples
+             samples per question: dataclasses.replace the law where the runs have another number
     Raises InputError for a method that has no truth.
     """
     if method == "reasoning_effort":
