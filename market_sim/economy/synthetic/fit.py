@@ -50,8 +50,12 @@ ORDINARY = {
     "reward_gap": (0.5, 1.0),
     "reward_gap_spread": (0.7, 0.7),
     "reward_gap_slope": (0.0, 0.7),
+    "reward_scale": (1.0, 0.3),
 }
 """What a fitted parameter is drawn to, and how weakly (silent_right on the logit scale)."""
+
+LEAST = {"ability_spread": 0.0, "silence_spread": 0.0, "reward_gap_spread": 0.0, "reward_scale": 0.1}
+"""What a fitted parameter may not fall below."""
 
 TOLERANCE = 0.002
 """An accuracy that much off weighs as much as a parameter one width from the ordinary; a tenth of it where
@@ -76,6 +80,7 @@ BLANK: dict[str, Any] = {
     "reward_gap": 0.5,
     "reward_gap_spread": 0.7,
     "reward_gap_slope": 0.0,
+    "reward_scale": 1.0,
     "cut_off": 0.0,
     "unthinking": 0.0,
     "thinking_low": 10.0,
@@ -137,9 +142,7 @@ def _fit_sampled(law: Law, vote: QualityCurve, best: QualityCurve) -> Law:
 
     start = ordinary.copy()
     start[0] = 1.5 * logit(best.accuracy[0])
-    least = np.where(
-        [name in ("ability_spread", "silence_spread", "reward_gap_spread") for name in names], 0, -12
-    )
+    least = [LEAST.get(name, -12.0) for name in names]
     return at(least_squares(residuals, start, bounds=(least, 12), ftol=1e-4, max_nfev=40).x)
 
 
@@ -155,12 +158,13 @@ def _with_mean_tokens(law: Law, mean: float) -> Law:
         return 40 + (mean - low) / (high - low) * 360
 
     cut_off = min(np.linspace(0, 1, 51), key=lambda share: abs(length_when(share) - comfortable))
-    room = (law.max_tokens - 4) / length_when(cut_off) - 1
+    room = max((law.max_tokens - 3) / length_when(cut_off) - 1, 0.0)
     spread = min(0.2, room / 3)
     law = replace(law, cut_off=float(cut_off))
     low, high = (mean_tokens(_of_length(law, length, spread, 0.0)) for length in (40.0, 400.0))
     length = 40 + (mean - low) / (high - low) * 360
-    return _of_length(law, length, spread, min(0.4, (law.max_tokens - 4) / length / (1 + spread) - 1))
+    swing = np.clip((law.max_tokens - 3) / length / (1 + spread) - 1, 0.0, 0.4)
+    return _of_length(law, length, spread, float(swing))
 
 
 def _of_length(law: Law, length: float, spread: float, swing: float) -> Law:

@@ -53,7 +53,9 @@ class Law:
     silent_right     how often a sample without a readable answer is marked right, relative to one with
     pull             logit of how much wrong answers agree = pull + z_pull
     reward_gap, reward_gap_spread, reward_gap_slope   mean reward of right samples less that of wrong ones, in
-                     standard deviations = reward_gap + reward_gap_spread z_gap + reward_gap_slope z_grade
+                     standard deviations of the latter = reward_gap + reward_gap_spread z_gap
+                     + reward_gap_slope z_grade
+    reward_scale     standard deviation of the rewards of right samples; that of wrong ones is 1
     cut_off          share of the samples without an answer that ran into the token limit
     unthinking       share of the other samples that think for 5 tokens only
     thinking_low, thinking_high   tokens of thinking rise linearly from the one to the other with a sample's
@@ -78,6 +80,7 @@ class Law:
     reward_gap: float
     reward_gap_spread: float
     reward_gap_slope: float
+    reward_scale: float
     cut_off: float
     unthinking: float
     thinking_low: float
@@ -99,6 +102,8 @@ class Law:
         for name in ("silent_right", "cut_off", "unthinking", "length_spread"):
             if not 0 <= getattr(self, name) <= 1:
                 raise InputError(f"{where}: {name} = {getattr(self, name)} is not between 0 and 1")
+        if self.reward_scale <= 0:
+            raise InputError(f"{where}: reward_scale = {self.reward_scale} is not above 0")
         longest = self.length[0] * (self.thinking(np.linspace(0.2, 1.0, FIFTHS)) + self.answer_tokens).max()
         if longest > self.max_tokens - 2:
             raise InputError(f"{where}: samples of {longest:.0f} tokens break the limit {self.max_tokens}")
@@ -157,7 +162,7 @@ class Law:
 
     @cached_property
     def gap(self) -> Array:
-        """Mean reward of right samples less that of wrong ones, in standard deviations, (GRADES, GAPS)."""
+        """Mean reward of right samples less that of wrong ones, in the latter's deviations, (GRADES, GAPS)."""
         return (
             self.reward_gap
             + self.reward_gap_spread * deviates(GAPS)

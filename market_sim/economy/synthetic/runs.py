@@ -116,8 +116,9 @@ def draw_samples(law: Law, ranks: Array, uniforms: Array) -> Samples:
     after = length * law.answer_tokens[fifth]
     thinking = np.where(idle < law.unthinking, 5.0, thinking)
     tokens = np.where(cut_off, law.max_tokens, np.floor(thinking + after + rounding))
-    mean = np.where(right, law.gap[grade, gap][:, None], 0.0)
-    steps = np.floor(STEPS_PER_DEVIATION * (_normal(reward) + mean) + 0.5)
+    deviate = _normal(reward)
+    merit = np.where(right, law.gap[grade, gap][:, None] + law.reward_scale * deviate, deviate)
+    steps = np.floor(STEPS_PER_DEVIATION * merit + 0.5)
     return Samples(
         answer=place,
         right=right,

@@ -120,8 +120,8 @@ def _best(law: Law, levels: tuple[int, ...]) -> Array:
     """With F the law of one sample's reward and rho(y) the share of right samples among those of reward
     y, the best of n is right with probability sum_y rho(y) (F(y)^n - F(y - 1)^n): ties are shared equally."""
     right = marked_right(law)[:, :, None, None]  # (GRADES, SILENCES, 1, 1)
-    of_right = right * reward_law(law.gap)[:, None]
-    either = of_right + (1 - right) * reward_law(np.zeros(1))
+    of_right = right * reward_law(law.gap, law.reward_scale)[:, None]
+    either = of_right + (1 - right) * reward_law(np.zeros(1), 1.0)
     share = np.divide(of_right, either, out=np.zeros_like(either), where=either > 0)
     below = np.minimum(np.cumsum(either, axis=-1), 1.0)
     accuracy = []
@@ -143,9 +143,9 @@ def _power(base: Array, n: int) -> Array:
     return power
 
 
-def reward_law(mean: Array) -> Array:
-    """P(reward = y), (..., len(REWARDS)): a normal deviate of that mean, rounded to steps, kept in range."""
-    below = ndtr((REWARDS + 0.5) / STEPS_PER_DEVIATION - mean[..., None])
+def reward_law(mean: Array, scale: float) -> Array:
+    """P(reward = y), (..., len(REWARDS)): a normal of that mean and scale, in steps, kept in range."""
+    below = ndtr(((REWARDS + 0.5) / STEPS_PER_DEVIATION - mean[..., None]) / scale)
     below[..., -1] = 1.0
     return np.diff(below, axis=-1, prepend=0.0)
 
