@@ -322,9 +322,10 @@ def votes_by_arrays(table: Tally, polynomials: Polynomials) -> Array:
     for q in range(len(found)):
         begin, end = table.starts[q], table.starts[q + 1]
         counts = table.counts[begin:end]
-        for a in np.flatnonzero(table.right[begin:end]):
-            rivals = np.delete(counts, a)
-            found[q] += _wins(int(counts[a]), rivals, int(table.unparsed[q]), polynomials)
+        # Right answers given equally often win equally often.
+        for own, alike in zip(*np.unique(counts[table.right[begin:end]], return_counts=True), strict=True):
+            rivals = np.delete(counts, int(np.argmax(counts == own)))
+            found[q] += alike * _wins(int(own), rivals, int(table.unparsed[q]), polynomials)
     return found
 
 

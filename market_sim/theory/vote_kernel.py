@@ -48,7 +48,14 @@ def _votes(
         for a in range(starts[q], starts[q + 1]):
             if not right[a]:
                 continue
-            own = counts[a]
+            # Right answers given equally often win equally often: the first of them stands for all.
+            own, alike, first = counts[a], 0, a
+            for b in range(starts[q], starts[q + 1]):
+                if right[b] and counts[b] == own:
+                    alike += 1
+                    first = min(first, b)
+            if first < a:
+                continue
             for t in range(1, min(own, degree) + 1):
                 # Rivals with fewer than t samples are as free as the unparsed: one factor (1 + x)^free.
                 n_held, held = 0, 0
@@ -82,7 +89,7 @@ def _votes(
                             grown[i] = total
                         reach = further
                         product, grown = grown, product
-                    scale = weights[node] * binomial[own, t]
+                    scale = alike * weights[node] * binomial[own, t]
                     for k in range(n_levels):
                         rest = levels[k] - t
                         if 0 <= rest <= reach:

@@ -190,6 +190,31 @@ def test_a_broken_line_is_named_and_its_question_counts_for_nobody(folder):
     assert [t["line"] for t in built.provenance["troubles"]] == [5, 13, 5]
 
 
+def test_what_is_left_is_estimated_question_by_question_whatever_the_order_of_lines(folder):
+    """A question lost by one model is taken out of the other at its own place."""
+    paths = {path.name.split("--")[0]: path for path in folder.iterdir()}
+    kept = {name: drawn(seed) for name, seed in MODELS.items()}
+    lost = kept["Llama-3-8B"].pop(4)["qid"]
+    for name, path in paths.items():
+        order = np.random.default_rng(len(name)).permutation(len(kept[name]))
+        write_lines(path, [kept[name][i] for i in order])
+    built = build(folder, methods=["first_sample"])
+    for name, lines in kept.items():
+        right = [line["correct"][0] for line in lines if line["qid"] != lost]
+        assert curve(built, "first_sample", name).accuracy[0] == pytest.approx(np.mean(right))
+
+
+def test_the_order_of_lines_and_the_names_of_files_do_not_move_the_draws(folder, tmp_path):
+    wanted = build(folder, methods=ALL)
+    for model, seed in MODELS.items():
+        order = np.random.default_rng(seed).permutation(12)
+        published(tmp_path / "turned", model[::-1], [drawn(seed)[i] for i in order])
+    found = build(tmp_path / "turned", methods=ALL, rename={model[::-1]: model for model in MODELS})
+    for c in wanted.curves:
+        turned = curve(found, c.method, c.model)
+        np.testing.assert_allclose(turned.accuracy_draws, c.accuracy_draws, rtol=1e-12)
+
+
 def test_strict_refuses_the_first_trouble_and_counts_the_others(folder):
     path = next(folder.glob("Llama*"))
     path.write_text(path.read_text() + "broken\nbroken\n")

@@ -135,6 +135,20 @@ def test_two_samples_that_differ_share_the_win_whatever_the_number_of_answers(vo
 
 
 @pytest.mark.parametrize("votes", VOTES)
+def test_several_right_answers_win_as_often_as_each_alone_together(votes):
+    rng = np.random.default_rng(12)
+    answers = rng.integers(0, 40, (1, 60))
+    right = {3, 4, 5, 17, 30}
+    levels = [1, 2, 5, 20]
+
+    def chance(of):
+        return count_votes(tally(np.isin(answers, list(of)), answers), levels, votes)[0]
+
+    np.testing.assert_allclose(chance(right), sum(chance({a}) for a in right), rtol=1e-12)
+    np.testing.assert_allclose(chance(range(40)), 1.0, rtol=1e-12)
+
+
+@pytest.mark.parametrize("votes", VOTES)
 @pytest.mark.parametrize("n", [2, 7, 64])
 def test_among_answers_given_once_each_drawn_one_wins_alike(votes, n):
     answers = np.arange(128)[None]

@@ -69,6 +69,7 @@ def test_roles_are_never_renumbered():
         "NETWORK": 7,
         "AUDITS": 8,
         "ARRIVALS": 9,
+        "QUESTIONS": 10,
     }
 
 
