@@ -162,7 +162,7 @@ class Law:
 
     @cached_property
     def gap(self) -> Array:
-        """Mean reward of right samples less that of wrong ones, in the latter's deviations, (GRADES, GAPS)."""
+        """Mean reward of right samples less that of wrong ones, in the latter's deviations (GRADES, GAPS)."""
         return (
             self.reward_gap
             + self.reward_gap_spread * deviates(GAPS)
