@@ -198,6 +198,7 @@ def test_hard_questions_take_more_tokens():
 def test_a_law_that_cannot_be_drawn_from_is_refused():
     law = bundled_laws()["GSM8K", "Llama-3-8B"]
     for change, sentence in (
+        ({"reward_scale": 0.0}, "reward_scale = 0.0 is not above 0"),
         ({"cut_off": 1.5}, "cut_off = 1.5 is not between 0 and 1"),
         ({"thinking_high": 600.0}, "break the limit 512"),
         ({"thinking_low": 1.0}, "must think for 6 tokens"),
@@ -287,9 +288,9 @@ def test_every_bundled_setting_has_a_law():
 
 @pytest.mark.parametrize(("benchmark", "model"), SETTINGS)
 def test_the_exact_curves_of_a_law_are_the_published_ones(benchmark, model):
-    """Within 0.01 of accuracy everywhere (the worst is printed by fit.py), and 2 % of tokens."""
+    """Within 0.008 of accuracy everywhere, and 2 % of tokens; docs/synthetic.md lists them."""
     errors = fit_errors(bundled_laws()[benchmark, model], published(benchmark, model))
-    assert max(error for name, error in errors.items() if not name.endswith("tokens")) < 0.01
+    assert max(error for name, error in errors.items() if not name.endswith("tokens")) < 0.008
     assert max(error for name, error in errors.items() if name.endswith("tokens")) < 0.02
 
 
