@@ -16,6 +16,7 @@ from market_sim.theory import (
     dynamics,
     estimators,
     game,
+    plurality,
     streams,
     welfare,
 )
@@ -31,6 +32,7 @@ MODULES = (
     dynamics,
     estimators,
     game,
+    plurality,
     streams,
     welfare,
 )
@@ -149,6 +151,7 @@ def inputs() -> dict:
         game.best_reply_thresholds: ((batch,), {}),
         game.equilibria: ((batch,), {}),
         game.extreme_equilibrium: ((batch, "least"), {}),
+        plurality.right_answer_wins: ((uniforms, read_only(np.zeros((40, 2))), 1 - uniforms, 4), {}),
         welfare.welfare_at: ((batch, levels), {}),
         welfare.social_optimum: ((batch,), {}),
         welfare.price_of_anarchy: ((pair, shares[:2]), {}),

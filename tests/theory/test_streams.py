@@ -71,6 +71,8 @@ def test_roles_are_never_renumbered():
         "ARRIVALS": 9,
         "QUESTIONS": 10,
         "DIFFICULTIES": 12,
+        "SYNTHETIC_QUESTIONS": 20,
+        "SYNTHETIC_SAMPLES": 21,
     }
 
 
