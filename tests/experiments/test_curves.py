@@ -403,6 +403,19 @@ def test_an_earlier_file_stays_whole_until_the_new_one_is(folder, tmp_path, monk
     assert len(list(tmp_path.glob(".*"))) == 0
 
 
+def test_the_curve_file_appears_when_what_stands_beside_it_is_there(folder, tmp_path, monkeypatch):
+    renamed, replace = [], os.replace
+
+    def record(draft, final):
+        renamed.append(final.name)
+        replace(draft, final)
+
+    monkeypatch.setattr(os, "replace", record)
+    build(folder).write(tmp_path / "mine.csv")
+    assert renamed[-1] == "mine.csv"
+    assert len(renamed) == 3
+
+
 def test_a_scenario_can_name_the_curves(folder, tmp_path):
     build(folder).write(tmp_path / "mine.csv")
     scenario = tmp_path / "mine.toml"
