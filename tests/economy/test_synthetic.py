@@ -234,7 +234,13 @@ def observed(samples: Samples, method: str, n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "setting", [("GSM8K", "Llama-3-8B"), ("AIME", "Llama-3.1-8B"), ("GPQA", "Qwen2-0.5B")]
+    "setting",
+    [
+        ("GSM8K", "Llama-3-8B"),
+        ("AIME", "Llama-3.1-8B"),
+        ("GPQA", "Qwen2-0.5B"),
+        ("GPQA", "R1-D-Qwen-7B"),
+    ],
 )
 def test_the_truth_is_what_simulated_samples_show(setting):
     law = bundled_laws()[setting]
