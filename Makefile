@@ -28,7 +28,7 @@ demo: .venv/core
 	@$(BIN)/market-sim compare runs/gsm8k-majority.toml
 
 test: .venv/dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
 
 reproduce: .venv/core
 	@$(BIN)/market-sim reproduce

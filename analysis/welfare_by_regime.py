@@ -3,7 +3,8 @@
     market-sim compare runs/gsm8k-majority.toml        (any number of scenarios and seeds)
     python analysis/welfare_by_regime.py [runs/out] [--out runs/out/analysis]
 
-Each run counts once: its mean over the second half of its rounds.  Differences between regimes are taken
+Each run counts once: its mean over the second half of its rounds (of those since its last event), under the
+regime that stood then.  Differences between regimes are taken
 within a scenario and seed, because those meet the same users and shocks.
 """
 
@@ -27,7 +28,8 @@ def late_means(root: Path) -> pd.DataFrame:
     rows = []
     for folder in store.complete_folders(root):
         rounds = store.load_rounds(folder)
-        late = rounds[rounds["round"] > rounds["round"].max() // 2]
+        began, last = (store.manifest_of(folder) or {}).get("last_event", 0), rounds["round"].max()
+        late = rounds[rounds["round"] > min((last + began) // 2, last - 1)]
         rows.append(
             {
                 "scenario": rounds["scenario"].iloc[0],

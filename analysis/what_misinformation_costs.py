@@ -46,12 +46,13 @@ COLOURS = ("#8c8c8c", "#a3d3f5", "#4a9fe3", "#1560b0", "#ea7f12", "#00664a")
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Welfare below that of informed users, USD per query: one entry per seed, and its course over rounds."""
+    """Welfare below that of informed users, USD per query: one entry per seed, and courses over rounds, a row
+    per seed."""
 
     beta: float
     heard: str
     by_seed: np.ndarray
-    course: np.ndarray
+    courses: np.ndarray
     informed: float
 
     @property
@@ -61,8 +62,20 @@ class Loss:
     @property
     def half_width(self) -> float:
         """Of the 95 % confidence interval over seeds (Student's t)."""
-        n = len(self.by_seed)
-        return float(stats.t.ppf(0.975, n - 1) * stats.sem(self.by_seed)) if n > 1 else float("nan")
+        return float(_half_width(self.by_seed))
+
+    def band(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean course, and the ends of its 95 % confidence interval over seeds, round by round."""
+        course, half_width = self.courses.mean(axis=0), np.nan_to_num(_half_width(self.courses))
+        return course, course - half_width, course + half_width
+
+
+def _half_width(samples: np.ndarray) -> np.ndarray:
+    """Of the interval round the mean over the first axis; NaN for one sample."""
+    n = len(samples)
+    if n < 2:
+        return np.full(samples.shape[1:], np.nan)
+    return stats.t.ppf(0.975, n - 1) * stats.sem(samples, axis=0)
 
 
 def losses(seeds: int, rounds: int, users: int) -> Iterator[Loss]:
@@ -80,7 +93,7 @@ def losses(seeds: int, rounds: int, users: int) -> Iterator[Loss]:
                 beta=beta,
                 heard=heard,
                 by_seed=late,
-                course=np.mean(courses, axis=0),
+                courses=np.array(courses),
                 informed=reached.welfare,
             )
 
@@ -118,11 +131,13 @@ def misinformation_figure(found: list[Loss]) -> Figure:
     for ax, beta in zip(axes, BETAS, strict=True):
         ax.axhline(0, color=INK, lw=0.8)
         for loss, colour in zip([loss for loss in found if loss.beta == beta], COLOURS, strict=True):
-            ax.plot(per_thousand(loss.course), color=colour, lw=1.5, label=loss.heard)
+            course, low, high = (per_thousand(values) for values in loss.band())
+            ax.fill_between(np.arange(len(course)), low, high, color=colour, alpha=0.25, lw=0)
+            ax.plot(course, color=colour, lw=1.5, label=loss.heard)
         ax.set_title(f"β = {beta:,.0f}", fontsize=9)
         ax.set_xlabel("round")
         ax.set_xscale("symlog", linthresh=10)
-        ax.set_xlim(0, len(found[0].course) - 1)
+        ax.set_xlim(0, found[0].courses.shape[1] - 1)
         ax.set_xticks([0, 10, 100], ["0", "10", "100"])
     axes[0].set_ylabel(f"welfare lost ({USD_LABEL})")
     legend_beside(fig, axes[0].get_legend_handles_labels()[0])
@@ -132,7 +147,8 @@ def misinformation_figure(found: list[Loss]) -> Figure:
     say(
         fig,
         f"Careful users who learn {' and '.join(told)} (USD per 1,000 queries)",
-        f"Expected welfare below that of users who know every offer, means over seeds; {BETA_LABEL}. "
+        f"Expected welfare below that of users who know every offer, means over seeds and 95 % intervals; "
+        f"{BETA_LABEL}. "
         "Legend: whom users hear. Providers stand where informed users would leave them. Estimates too low "
         "for bad offers make choices less noisy, so misinformed users can do better than informed ones.",
     )

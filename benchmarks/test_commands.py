@@ -57,6 +57,7 @@ def test_run_as_a_whole_process(figures: Figures, tmp_path: Path) -> None:
     _, plain_s = figures.plain(in_rounds(model.play_posted))
     figures.write(
         f"market-sim run, {USERS:,} users x {ROUNDS} rounds, whole process",
+        target_s=2.0,
         per=ROUNDS,
         reference=f"Mesa, {USERS:,} user agents, {PLAIN_ROUNDS} rounds: {{}}",
         reference_s=plain_s,

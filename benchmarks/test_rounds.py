@@ -1,20 +1,25 @@
-"""Rounds of the market with 2,000 users."""
+"""Rounds of the market: with 2,000 users, and of bandits against expected demand in many runs at once."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from benchmarks import reference
 from benchmarks.conftest import Figures
 from benchmarks.markets import nine_providers
 from benchmarks.plain_mesa import PlainMarket, plain_market
-from market_sim.economy.market import alike_users
+from market_sim.economy.market import alike_users, continuum
 from market_sim.economy.regimes import REGIMES
+from market_sim.simulation.batch import play_many
 from market_sim.simulation.round import Parts, Record, State, begin, play_round
 from market_sim.theory.learning import RULES
 from market_sim.theory.streams import activation_orders
 
 USERS, BETA, ROUNDS, PLAIN_ROUNDS, SEED = 2000, 1000.0, 200, 5, 1
+RUNS, LONG, ALONE = 100, 1000, 500
+BANDITS = ("exp3", "epsilon_greedy", "ucb1", "thompson", "q_learning")
 
 
 def played_from_new(regime: str, rule: str) -> tuple[Callable, Callable]:
@@ -90,4 +95,38 @@ def test_a_round_of_truthful_auctions(figures: Figures) -> None:
         reference=f"Mesa, {USERS:,} user agents, {PLAIN_ROUNDS} rounds: {{}}",
         reference_s=plain_s,
         reference_per=PLAIN_ROUNDS,
+    )
+
+
+@pytest.mark.parametrize("rule", BANDITS)
+def test_a_hundred_thousand_rounds_of_nine_bandits(figures: Figures, rule: str) -> None:
+    market = nine_providers()
+    parts = Parts(
+        market=market,
+        users=continuum(USERS, BETA),
+        regime=REGIMES["pay_per_compute"],
+        rules=(RULES[rule](),) * market.n_providers,
+        demand="expected",
+        metrics_every=10**9,
+    )
+    plays = figures.time(lambda: play_many(parts, range(RUNS), LONG), rounds=3, warmup=1)
+
+    def alone() -> list[np.ndarray]:
+        first = replace(parts, seed=SEED)
+        state, _ = begin(first)
+        actions = [state.actions[0]]
+        for _ in range(ALONE):
+            state, _ = play_round(first, state)
+            actions.append(state.actions[0])
+        return actions
+
+    actions, alone_s = figures.plain(alone)
+    np.testing.assert_array_equal(plays.actions[SEED, : ALONE + 1], actions)
+    figures.write(
+        f"{RUNS * LONG:,} rounds of nine bandits ({rule}), {RUNS} runs of {LONG:,} at once",
+        target_s=3.0,
+        per=RUNS * LONG,
+        reference=f"play_round, one run of {ALONE} rounds: {{}}",
+        reference_s=alone_s,
+        reference_per=ALONE,
     )

@@ -26,7 +26,7 @@ def society(n_users: int) -> Parts:
         beta=rng.lognormal(np.log(1000.0), 0.5, n_users),
         size=np.ones(n_users, dtype=np.int64),
     )
-    network = make_network("small_world", n_users, SEED, neighbours=6, rewire=0.1)
+    network = make_network("small_world", n_users, SEED, {"neighbours": 6, "rewire": 0.1})
     return Parts(
         market=market,
         users=users,

@@ -13,6 +13,7 @@ What the command line does is a line in a notebook:
 
     import market_sim as ms
     ms.solve("runs/gsm8k-majority.toml", beta=[200, 1000])
+    ms.solve_uncertain("runs/gsm8k-majority.toml").to_frame()
     ms.run("runs/gsm8k-majority.toml").to_frame()
     ms.compare("runs/gsm8k-majority.toml").sentences
     ms.build_curves("my_evaluations", benchmark="GSM8K").write("my_curves.csv")
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from market_sim.experiments.paper import reproduce
     from market_sim.experiments.run import run
     from market_sim.experiments.scenario import load_scenario
-    from market_sim.experiments.solve import load_market, solve
+    from market_sim.experiments.solve import load_market, solve, solve_uncertain
     from market_sim.simulation.model import MarketModel
 
 _HOMES = {
@@ -43,6 +44,7 @@ _HOMES = {
     "reproduce": "experiments.paper",
     "run": "experiments.run",
     "solve": "experiments.solve",
+    "solve_uncertain": "experiments.solve",
 }
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "reproduce",
     "run",
     "solve",
+    "solve_uncertain",
 ]
 
 

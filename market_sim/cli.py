@@ -8,13 +8,16 @@ import sys
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from market_sim import screen
 from market_sim.errors import InputError, not_one_of
+
+if TYPE_CHECKING:
+    from market_sim.economy.uncertainty import UncertainSolutions
 
 app = typer.Typer(
     name="market-sim",
@@ -32,6 +35,19 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 SeedOption = Annotated[int | None, typer.Option(help="Instead of the scenario's seed.", min=0)]
 RoundsOption = Annotated[int | None, typer.Option(help="Instead of the scenario's rounds.", min=1)]
 OutOption = Annotated[Path, typer.Option(help="Where results go.")]
+UncertaintyOption = Annotated[
+    bool, typer.Option("--uncertainty", help="Solve again for every draw of the curves; intervals.")
+]
+DrawsOption = Annotated[
+    int | None, typer.Option(help="With --uncertainty: how many draws (2000, or all of a file).", min=1)
+]
+ConfidenceOption = Annotated[
+    float | None, typer.Option(help="With --uncertainty: share of draws in an interval (0.95).")
+]
+CorrelationOption = Annotated[
+    float | None,
+    typer.Option(help="With --uncertainty: of a question's difficulty to two models, 0 to 1 (0)."),
+]
 ForceOption = Annotated[bool, typer.Option("--force", help="Play again even if the result stands there.")]
 
 
@@ -68,12 +84,28 @@ def solve(
     beta: Annotated[
         str | None, typer.Option(help="Rationality in 1/USD, one or several: 200,1000,100000.")
     ] = None,
+    uncertainty: UncertaintyOption = False,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    correlation: CorrelationOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Solve a market exactly: all equilibria, optimum, prices of anarchy and stability, the auction."""
     from market_sim.experiments.solve import solve as solve_scenario
 
-    solutions = solve_scenario(scenario, beta=None if beta is None else _betas(beta))
+    betas = None if beta is None else _betas(beta)
+    found = _uncertain(scenario, betas, uncertainty, draws, confidence, correlation)
+    if found is not None:
+        if json_:
+            _print_json(
+                {"results": [each.solution.to_dict() | {"uncertainty": each.to_dict()} for each in found]}
+            )
+            return
+        for each in found:
+            screen.show_solution(each.solution)
+            screen.show_uncertainty(each)
+        return
+    solutions = solve_scenario(scenario, beta=betas)
     if json_:
         _print_json({"results": [solution.to_dict() for solution in solutions]})
         return
@@ -114,11 +146,16 @@ def compare(
     rounds: RoundsOption = None,
     out: OutOption = Path("runs/out"),
     force: ForceOption = False,
+    uncertainty: UncertaintyOption = False,
+    draws: DrawsOption = None,
+    confidence: ConfidenceOption = None,
+    correlation: CorrelationOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Play the same users, tasks and seeds under several regimes and say what differs."""
     from market_sim.experiments.compare import compare as compare_regimes
 
+    found = _uncertain(scenario, None, uncertainty, draws, confidence, correlation, seed)
     with screen.progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
             scenario,
@@ -133,9 +170,12 @@ def compare(
 
     files = write_comparison(result, out)
     if json_:
-        _print_json(result.to_dict() | {"files": [str(path) for path in files]})
+        exact = {} if found is None else {"uncertainty": [each.to_dict() for each in found]}
+        _print_json(result.to_dict() | exact | {"files": [str(path) for path in files]})
     else:
         screen.show_comparison(result)
+        if found is not None:
+            screen.show_uncertainty_of_play(found)
         screen.show_files(files)
 
 
@@ -294,6 +334,35 @@ def list_(
         _print_json({what: rows})
         return
     screen.show_list(rows)
+
+
+def _uncertain(
+    scenario: str,
+    betas: list[float] | None,
+    wanted: bool,
+    draws: int | None,
+    confidence: float | None,
+    correlation: float | None,
+    seed: int | None = None,
+) -> "UncertainSolutions | None":
+    """The market solved for every draw, where that is wanted; its options without it are refused."""
+    options = {"--draws": draws, "--confidence": confidence, "--correlation": correlation}
+    given = {name: value for name, value in options.items() if value is not None}
+    if not wanted:
+        if given:
+            raise InputError(f"{' and '.join(given)} must come with --uncertainty")
+        return None
+    from market_sim.economy.uncertainty import CONFIDENCE
+    from market_sim.experiments.solve import solve_uncertain
+
+    return solve_uncertain(
+        scenario,
+        beta=betas,
+        draws=draws,
+        confidence=CONFIDENCE if confidence is None else confidence,
+        correlation=correlation,
+        seed=seed,
+    )
 
 
 def _betas(text: str) -> list[float]:

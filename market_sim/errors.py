@@ -24,3 +24,25 @@ def not_one_of(where: str, got: object, known: Iterable[str]) -> InputError:
     known = list(known)
     hint = nearest(got, known) if isinstance(got, str) else ""
     return InputError(f"{where} = {got!r} is not one of {', '.join(known)}{hint}")
+
+
+def named(where: str, got: object, known: Iterable[str]) -> str:
+    """The name, which must be one of known ones.  Raises InputError for another, or for what is no text.
+
+    >>> named("kind", "random", ["none", "random"])
+    'random'
+    """
+    known = list(known)
+    if not isinstance(got, str) or got not in known:
+        raise not_one_of(where, got, known)
+    return got
+
+
+def check_parameters(where: str, owner: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Raise InputError for a parameter that `owner`, an entry of a registry, does not have."""
+    known = list(known)
+    for name in given:
+        if not known:
+            raise InputError(f"{where}: {owner} has no parameters, got {name!r}")
+        if name not in known:
+            raise not_one_of(f"{where}: parameter of {owner}", name, known)

@@ -151,6 +151,127 @@ def test_solve_starts_without_mesa_and_without_drawing(folder):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_solve_with_uncertainty_adds_an_object_to_every_result(folder):
+    plain = really("solve", "good.toml", "--beta", "200,1000", "--json", at=folder)
+    done = really(
+        "solve", "good.toml", "--beta", "200,1000", "--uncertainty", "--draws", "60", "--json", at=folder
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    results = one_object(done.stdout)["results"]
+    for result, without in zip(results, one_object(plain.stdout)["results"], strict=True):
+        found = result.pop("uncertainty")
+        assert result == without
+        assert (found["draws"], found["confidence"], found["beta"]) == (60, 0.95, result["beta"])
+        row = found["intervals"]["paper_dynamics"]["welfare"]
+        assert row["estimate"] == result["paper_dynamics"]["welfare"]
+        assert row["low"] < row["high"]
+
+
+def test_the_same_seed_gives_the_same_intervals_and_another_seed_others(folder, called):
+    (folder / "other.toml").write_text(GOOD.replace("rounds = 4", "rounds = 4\nseed = 2"))
+    texts = [
+        called("solve", name, "--uncertainty", "--draws", "50", "--json")[1]
+        for name in ("good.toml", "good.toml", "other.toml")
+    ]
+    assert texts[0] == texts[1] != texts[2]
+
+
+def test_compare_with_uncertainty_plays_and_solves(folder, called):
+    code, out, err = called(
+        "compare", "good.toml", "--out", "out", "--uncertainty", "--draws", "50", "--json"
+    )
+    assert (code, err) == (0, "")
+    data = one_object(out)
+    (found,) = data["uncertainty"]
+    assert found["draws"] == 50
+    assert len(data["regimes"]) == 2
+    code, out, err = called("compare", "good.toml", "--out", "out", "--uncertainty", "--draws", "50")
+    text = " ".join(out.split())
+    assert text.index("The play above used the curves as measured.") > text.index("price paid")
+    for sentence in found["sentences"]:
+        assert sentence in text
+    other = called(
+        "compare", "good.toml", "--out", "out", "--uncertainty", "--seed", "7", "--draws", "50", "--json"
+    )
+    assert one_object(other[1])["uncertainty"][0]["intervals"] != found["intervals"]
+
+
+CURVES_OF_MINE = """benchmark,method,model,compute_level,accuracy,tokens_per_query
+M,best_of_n,A,1,0.5,90
+M,best_of_n,A,4,0.6,360
+M,best_of_n,B,1,0.4,80
+"""
+MINE = """
+name = "mine"
+[market]
+curves = "mine.csv"
+prices = {A = 0.3, B = 0.2}
+value_of_correct_usd = 0.01
+"""
+
+
+def mine(folder: Path, count: int = 60, model: str = "B") -> None:
+    """A scenario with curves of one's own and a file of draws beside them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    (folder / "mine.toml").write_text(MINE)
+    (folder / "mine.csv").write_text(CURVES_OF_MINE)
+    rows = [
+        (d, "M", "best_of_n", m, level, accuracy + 0.001 * (d - count / 2), tokens)
+        for d in range(count)
+        for m, level, accuracy, tokens in (
+            ("A", 1.0, 0.5, 90.0),
+            ("A", 4.0, 0.6, 360.0),
+            (model, 1.0, 0.4, 80.0),
+        )
+    ]
+    names = ("draw", "benchmark", "method", "model", "compute_level", "accuracy", "tokens_per_query")
+    pq.write_table(
+        pa.table(dict(zip(names, zip(*rows, strict=True), strict=True))), folder / "mine.draws.parquet"
+    )
+
+
+def test_draws_beside_the_curves_are_used_all_of_them_unless_fewer_are_asked_for(folder, called):
+    mine(folder)
+    for more, count in ((), 60), (("--draws", "50"), 50):
+        code, out, err = called("solve", "mine.toml", "--uncertainty", "--json", *more)
+        assert (code, err) == (0, "")
+        found = one_object(out)["results"][0]["uncertainty"]
+        assert (found["kind"], found["draws"]) == ("bootstrap", count)
+        assert "mine.draws.parquet" in found["assumption"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--draws", "90"], "mine.draws.parquet: has 60 draws and 90 are asked for (--draws)"),
+        (["--correlation", "0.5"], "--correlation is for curves without a file of draws"),
+        (["--confidence", "0.99"], "60 draws are too few for a 99 % interval; at least 200 are needed"),
+    ],
+)
+def test_what_the_draws_of_a_file_cannot_give_is_refused(folder, called, arguments, says):
+    mine(folder)
+    for command in (["solve"], ["compare", "--out", "out"]):
+        sentence = assert_one_sentence(*called(*command, "mine.toml", "--uncertainty", *arguments))
+        assert says in sentence
+    assert not (folder / "out").exists()
+
+
+def test_draws_of_other_curves_are_refused(folder, called):
+    mine(folder, model="C")
+    sentence = assert_one_sentence(*called("solve", "mine.toml", "--uncertainty"))
+    assert "mine.draws.parquet: has no draws of B on M (best_of_n), which its curve file has" in sentence
+
+
+def test_curves_of_which_neither_draws_nor_questions_are_known_are_refused(folder, called):
+    (folder / "mine.toml").write_text(MINE)
+    (folder / "mine.csv").write_text(CURVES_OF_MINE)
+    assert called("solve", "mine.toml")[0] == 0
+    sentence = assert_one_sentence(*called("solve", "mine.toml", "--uncertainty"))
+    assert "has no n_questions, and no file of draws is beside its curves" in sentence
+
+
 # --- Bad input --------------------------------------------------------------------------------------
 
 
@@ -219,6 +340,18 @@ def test_a_curve_file_that_is_none_is_refused_by_its_name(folder, called, make, 
         (["solve", "good.toml", "more.toml"], "more.toml"),
         (["solve", "a" * 300], "aaa"),
         (["solve", "."], "is a folder"),
+        (["solve", "good.toml", "--draws", "50"], "--draws must come with --uncertainty"),
+        (
+            ["compare", "good.toml", "--confidence", "0.9", "--correlation", "1"],
+            "--confidence and --correlation must come with --uncertainty",
+        ),
+        (["solve", "good.toml", "--uncertainty", "--draws", "0"], "--draws"),
+        (["solve", "good.toml", "--uncertainty", "--draws", "39"], "at least 40 are needed"),
+        (["solve", "good.toml", "--uncertainty", "--draws", "100001"], "at most 100,000"),
+        (["solve", "good.toml", "--uncertainty", "--confidence", "1"], "--confidence: 1 is not allowed"),
+        (["solve", "good.toml", "--uncertainty", "--confidence", "nan"], "--confidence: nan is not allowed"),
+        (["compare", "good.toml", "--uncertainty", "--correlation", "-0.1"], "it must be from 0 to 1"),
+        (["solve", "good.toml", "--uncertanty"], "--uncertanty"),
         (["run", "good.toml", "--rounds", "0"], "rounds"),
         (["run", "good.toml", "--rounds", "many"], "--rounds"),
         (["run", "good.toml", "--seed", "-1"], "seed"),
@@ -239,6 +372,51 @@ def test_a_market_of_several_types_is_not_solved_but_said_to_be_for_run(folder, 
     (folder / "types.toml").write_text(GOOD.replace("count = 60\nbeta = 900.0", segments))
     sentence = assert_one_sentence(*called("solve", "types.toml"))
     assert "types.toml: users differ" in sentence
+
+
+SPREAD = '{distribution = "lognormal", median = 900, sigma = 1}'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            GOOD + '[[events]]\nround = 2\nregime = {kind = "planner", audit = 3}',
+            "events.0.regime.audit is not",
+        ),
+        (GOOD + "[[events]]\nround = 2\ndemand = 0.001", "events.0.demand = 0.001 leaves nobody of 60 users"),
+        (GOOD + 'information = "experience"\nnetwork = {kind = ["a"]}', "users.network.kind = ['a'] is not"),
+        (
+            GOOD + 'information = "experience"\nnetwork = {kind = "small_world", where = "x"}',
+            "users.network: parameter of small_world = 'where' is not one of neighbours, rewire",
+        ),
+        (
+            GOOD + 'information = "experience"\nnetwork = {file = "none.txt"}',
+            "users.network.file: 'none.txt' cannot be read as a file of links",
+        ),
+        (GOOD.replace("900.0", '{distribution = ["a"]}'), "users.beta.distribution = ['a'] is not one of"),
+        (
+            GOOD.replace("900.0", SPREAD).replace("60", "100000000000") + 'demand = "expected"',
+            "users.count = 100000000000 is too many to draw one by one",
+        ),
+        (
+            GOOD.replace("60", "1000000") + "[[events]]\nround = 2\ndemand = 1000",
+            "users.count = 1000000, times 1000 by an event, is too many to draw one by one",
+        ),
+        (
+            GOOD.replace("beta = 900.0", 'types = "types.csv"\ndemand = "expected"'),
+            "types.csv: column inertia_usd is for people who are drawn one by one",
+        ),
+    ],
+)
+def test_what_only_turns_out_while_users_and_events_are_made_is_refused_in_a_sentence_too(
+    folder, called, text, says
+):
+    (folder / "bad.toml").write_text(text)
+    (folder / "types.csv").write_text("weight,inertia_usd\n1,0.1\n")
+    for command in ("run", "compare"):
+        assert says in assert_one_sentence(*called(command, "bad.toml", "--out", "out"))
+    assert not (folder / "out").exists()
 
 
 # --- Good input -------------------------------------------------------------------------------------
@@ -268,6 +446,10 @@ def test_json_is_json_also_where_measures_are_undefined(folder, called, outside,
             ["tiny under pay_per_compute, seed 1", "where play ended up", "Rows: out"],
         ),
         (["compare", "good.toml", "--out", "out"], ["Under the second-price auction", "comparison.json"]),
+        (
+            ["solve", "good.toml", "--uncertainty", "--draws", "80", "--confidence", "0.9"],
+            ["How sure: 80 draws. Drawn for 1,319 questions", "90 % interval", "second best", "is dearer in"],
+        ),
         (["list", "models"], ["Qwen2.5-7B", "0.1465"]),
         (["list", "rules"], ["better_reply", "truthful"]),
         (["list", "benchmarks"], ["GSM8K", "1319"]),
@@ -291,6 +473,16 @@ def test_lists_are_json_objects_with_rows(folder, called, what):
     rows = one_object(out)[what]
     assert code == 0
     assert bool(rows) == (what != "scenarios")
+
+
+def test_a_run_is_shown_under_the_regime_it_ended_under(folder, called):
+    switch = '[[events]]\nround = 3\nregime = {kind = "second_price_auction"}'
+    (folder / "switch.toml").write_text(GOOD + switch)
+    _, out, _ = called("run", "switch.toml", "--out", "out")
+    said = (
+        "tiny under second_price_auction (under pay_per_compute at first), seed 1: rounds 4 to 4 on average"
+    )
+    assert said in " ".join(out.split())
 
 
 def test_a_run_that_stands_is_read_again_and_force_plays_it_again(folder, called):

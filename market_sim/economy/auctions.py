@@ -13,15 +13,11 @@ import numpy as np
 from market_sim.economy.ledger import Lots, Outcomes, joined, quality_of, value_of
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
-from market_sim.theory import auction, choice
+from market_sim.theory import auction
 from market_sim.theory.arrays import Array
+from market_sim.theory.blocks import blocks
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.welfare import first_best
-
-SHARES = np.concatenate([[-0.25], np.arange(0, 21) / 20])
-"""Shares x of own surplus that a bid may ask for: below cost, the truth (0), up to all of it (1)."""
-
-TRUTH = int(np.flatnonzero(SHARES == 0)[0])
 
 OVERSTATEMENTS = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
 """By how much a report may exceed f(accuracy), where the regime pays on reports."""
@@ -30,31 +26,33 @@ OVERSTATEMENTS = np.array([0.0, 0.05, 0.1, 0.2, 0.4, 0.8])
 def second_price_actions(regime: Regime, market: Market, task: int) -> Actions:
     """A level and a share of own surplus, and a report of quality where the payment is on reports."""
     reports = OVERSTATEMENTS if regime.terms.payment == "reported" else OVERSTATEMENTS[:1]
-    return _bid_actions(market, task, tuple(reports))
+    return _bid_actions(market, task, regime.terms.bid_shares, tuple(reports))
 
 
 def first_price_actions(regime: Regime, market: Market, task: int) -> Actions:
     """A level and a share of own surplus; the winner is paid its bid, whatever quality is paid elsewhere."""
-    return _bid_actions(market, task, tuple(OVERSTATEMENTS[:1]))
+    return _bid_actions(market, task, regime.terms.bid_shares, tuple(OVERSTATEMENTS[:1]))
 
 
 @lru_cache(maxsize=64)
-def _bid_actions(market: Market, task: int, overstatements: tuple[float, ...]) -> Actions:
-    k, reports = market.offered.shape[-1], np.array(overstatements)
+def _bid_actions(
+    market: Market, task: int, bid_shares: tuple[float, ...], overstatements: tuple[float, ...]
+) -> Actions:
+    k, shares, reports = market.offered.shape[-1], np.array(bid_shares), np.array(overstatements)
     steps = np.stack(
-        np.meshgrid(np.arange(k + 1), np.arange(len(SHARES)), np.arange(len(reports)), indexing="ij"),
+        np.meshgrid(np.arange(k + 1), np.arange(len(shares)), np.arange(len(reports)), indexing="ij"),
         axis=-1,
     ).reshape(-1, 3)
     level = np.where(steps[:, 0] < k, steps[:, 0], auction.EFFICIENT)
     allowed = np.concatenate([market.offered[task], np.ones((market.n_providers, 1), dtype=bool)], axis=1)
-    truthful = np.flatnonzero((steps == (k, TRUTH, 0)).all(axis=1))[0]
+    truthful = np.flatnonzero((steps == (k, bid_shares.index(0), 0)).all(axis=1))[0]
     return Actions(
         level=level,
-        share=SHARES[steps[:, 1]],
+        share=shares[steps[:, 1]],
         overstate=reports[steps[:, 2]],
         steps=steps,
         allowed=allowed[:, steps[:, 0]],
-        start=(SHARES[steps[:, 1]] == 0) & (reports[steps[:, 2]] == 0),
+        start=(shares[steps[:, 1]] == 0) & (reports[steps[:, 2]] == 0),
         truthful=int(truthful),
     )
 
@@ -221,16 +219,17 @@ def _counterfactual(
     grid = regime.actions(regime, market, task)
     bids = _bids(regime, market, task, actions)
     scale, _, size = user_types(users)
-    weight = size / size.sum()
+    weight = size / users.n_people if users.n_people > 0 else np.zeros(len(size))
     usd, share = np.zeros((2, len(providers), len(grid.level)))
-    for block in choice.blocks(len(scale)):
+    for block in blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]
         standing, _ = auction.request_scores(bids, alpha)
         for place, i in enumerate(providers):
             own, score, overstated = _own_bids(market, task, grid, i, alpha)
             rivals, chance = _chance_of_winning(regime, market, standing, i, score)
-            usd[place] += (chance * profit(own, rivals, overstated, grid.share)) @ weight[block]
-            share[place] += chance @ weight[block]
+            earned = profit(own, rivals, overstated, grid.share)
+            usd[place] += np.einsum("ar,ar,r->a", chance, earned, weight[block])
+            share[place] += np.einsum("ar,r->a", chance, weight[block])
     usd[~grid.allowed[providers]] = 0.0
     largest = np.abs(usd).max(axis=1)
     safe = np.where(largest > 0, largest, 1.0)
@@ -299,7 +298,7 @@ def first_best_welfare(market: Market, task: int, users: UserPopulation) -> floa
     """Welfare per request when every request is served by its best provider and level, or not at all."""
     scale, _, size = user_types(users)
     total = 0.0
-    for block in choice.blocks(len(scale)):
+    for block in blocks(len(scale)):
         alpha = market.value_of_correct[task] * scale[block]
         surplus = alpha[:, None, None] * market.worth[task] - market.cost[task]
         best = first_best(surplus, market.outside_value, market.offered[task])

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from scipy.special import ndtri
 
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, check_parameters, named
 from market_sim.theory.arrays import Array
-from market_sim.theory.rule import Parameter
+from market_sim.theory.parameters import Parameter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,14 +98,12 @@ def drawn(table: Mapping[str, Any], uniforms: Array, where: str) -> Array:
 
     where  names the place in error sentences.  Raises InputError for what is not a distribution.
     """
-    name = table.get("distribution")
-    if name not in DISTRIBUTIONS:
-        raise not_one_of(f"{where}.distribution", str(name), DISTRIBUTIONS)
+    if "distribution" not in table:
+        raise InputError(f"{where}.distribution is missing; allowed are {', '.join(DISTRIBUTIONS)}")
+    name = named(f"{where}.distribution", table["distribution"], DISTRIBUTIONS)
     kind = DISTRIBUTIONS[name]
     given = {key: value for key, value in table.items() if key != "distribution"}
-    for key in given:
-        if key not in kind.parameters:
-            raise not_one_of(f"{where}: parameter of {name}", key, kind.parameters)
+    check_parameters(where, name, given, kind.parameters)
     parameters: dict[str, Any] = {}
     for key, parameter in kind.parameters.items():
         if key not in given:

@@ -12,7 +12,6 @@ import numpy as np
 from market_sim.economy.market import Market, UserPopulation
 from market_sim.economy.regime import Actions, Regime
 from market_sim.errors import InputError
-from market_sim.theory.arrays import Array
 
 MARGINS = 40
 """Steps of the grid of margins, in equal ratios."""
@@ -63,12 +62,3 @@ def flat_actions(regime: Regime, market: Market, task: int) -> Actions:
         truthful=None,
         margin=margins[margin],
     )
-
-
-def bertrand_margin(beta: float, share: Array) -> Array:
-    """1 / (beta (1 - s)): what a provider of that share asks above cost where users are alike, USD.
-
-    >>> bertrand_margin(1000.0, np.array([0.5])).tolist()
-    [0.002]
-    """
-    return 1.0 / (beta * (1.0 - np.asarray(share)))

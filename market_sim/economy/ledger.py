@@ -75,23 +75,30 @@ def quality_of(market: Market, task: int, lots: Lots, outcomes: Outcomes) -> Arr
     return value_of(market, task, lots) * (b * lots.count + (1.0 - b) * outcomes.satisfied)
 
 
+def cell_of(market: Market, lots: Lots) -> Array:
+    """Where the (provider, level) of each lot stands in a flattened (N, K) table, (L,)."""
+    return lots.provider * market.offered.shape[-1] + lots.level
+
+
 def keep_accounts(
     market: Market, task: int, lots: Lots, outcomes: Outcomes, payment: Array, bid: Array
 ) -> Ledger:
     """Add the lots up by provider; payment (L,) USD in all, bid (L,) USD per query."""
-    at = (lots.provider, lots.level)
+    table = market.offered[task].shape
+    served = np.bincount(cell_of(market, lots), weights=lots.count, minlength=table[0] * table[1])
+    served = served.reshape(table)
 
     def total(amounts: Array) -> Array:
         return np.bincount(lots.provider, weights=amounts, minlength=market.n_providers)
 
     return Ledger(
-        requests=total(lots.count),
+        requests=served.sum(axis=1),
         quality_usd=total(quality_of(market, task, lots, outcomes)),
         revenue_usd=total(payment),
-        cost_usd=total(lots.count * market.cost[task][at]),
-        tokens=total(lots.count * market.tokens[task][at]),
+        cost_usd=(served * market.cost[task]).sum(axis=1),
+        tokens=(served * market.tokens[task]).sum(axis=1),
         correct=total(outcomes.correct),
-        level=total(lots.count * market.compute_level[task][at]),
+        level=(served * market.compute_level[task]).sum(axis=1),
         bid_usd=total(lots.count * bid),
     )
 
@@ -113,12 +120,12 @@ def outcomes_of_individuals(
 
     u, audit  (L,)  uniforms in [0, 1)
     """
-    at = (lots.provider, lots.level)
-    return Outcomes(
-        correct=(u < market.accuracy[task][at]) * 1.0,
-        satisfied=(u < market.satisfaction[task][at]) * 1.0,
-        audited=(audit < audit_probability) * 1.0,
-    )
+    cell = cell_of(market, lots)
+    correct = (u < market.accuracy[task].ravel()[cell]) * 1.0
+    satisfied = correct
+    if market.satisfaction is not market.accuracy:
+        satisfied = (u < market.satisfaction[task].ravel()[cell]) * 1.0
+    return Outcomes(correct=correct, satisfied=satisfied, audited=(audit < audit_probability) * 1.0)
 
 
 def outcomes_of_segments(

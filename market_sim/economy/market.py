@@ -63,7 +63,7 @@ class UserPopulation:
 
     value_scale   (U,)  what an answer is worth to the row's users, as a multiple of the task's value
     beta          (U,)  rationality, 1/USD
-    size          (U,)  people in the row; a row of nobody is somebody who may still arrive
+    size          (U,)  people in the row; fractions, where a row is what can be expected of it
     task_weights  (U, T) or (1, T) if the same for all: probability that a request is of each task; None: one
                   task
     budget        (U,)  most that a query may cost, USD; None: no limit
@@ -88,12 +88,19 @@ class UserPopulation:
 
     @cached_property
     def mean_scale(self) -> float:
-        """Mean value_scale of the people."""
+        """Mean value_scale of the people; of the rows, where nobody asks."""
+        if self.n_people == 0:
+            return float(self.value_scale.mean())
         return float((self.value_scale * self.size).sum() / self.n_people)
 
     @cached_property
+    def weights(self) -> Array:
+        """Each row's share of the people, (U,); zeros where nobody asks."""
+        return self.size / self.n_people if self.n_people > 0 else np.zeros(len(self.size))
+
+    @cached_property
     def individuals(self) -> bool:
-        """Whether every row is one person, or nobody yet."""
+        """Whether every row is one person at most."""
         return bool((self.size <= 1).all())
 
     @cached_property
@@ -268,6 +275,15 @@ def games_of(market: Market, task: int, betas: Array, value_scale: Array | float
     )
 
 
+def provider_names(curves: Sequence[QualityCurve]) -> list[str]:
+    """What the providers of some curves are called: by their model, and its method if it has several here."""
+    models = [curve.model for curve in curves]
+    return [
+        f"{curve.model} ({curve.method})" if models.count(curve.model) > 1 else curve.model
+        for curve in curves
+    ]
+
+
 def make_providers(
     curves: list[QualityCurve],
     *,
@@ -275,7 +291,7 @@ def make_providers(
     prices: Mapping[str, float] | None = None,
     margin: float | Mapping[str, float] = PAPER_MARGIN,
 ) -> list[Provider]:
-    """One provider per curve.  A model that is served by several methods gets the method in its name.
+    """One provider per curve.
 
     where   names the place in error sentences, "file.toml: market"
     prices  USD per million tokens by model, before the bundled ones
@@ -291,7 +307,8 @@ def make_providers(
                     f"{where}.{key} names {name!r}, which serves nothing here{nearest(name, models)}"
                 )
     providers = []
-    for curve in curves:
+    names = provider_names(curves)
+    for name, curve in zip(names, curves, strict=True):
         if curve.model not in known:
             raise InputError(
                 f"{where}: there is no price for model {curve.model!r}; "
@@ -306,16 +323,14 @@ def make_providers(
                 f"{where}.margin {mu:g} at {known[curve.model]:g} USD per million tokens is too small to "
                 f"tell {curve.model}'s price from its cost"
             )
-        several = models.count(curve.model) > 1
         providers.append(
             Provider(
-                name=f"{curve.model} ({curve.method})" if several else curve.model,
+                name=name,
                 curve=curve,
                 price_usd_per_million=float(known[curve.model]),
                 margin=mu,
             )
         )
-    names = [provider.name for provider in providers]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: two providers would be called {name!r}; rename a model")

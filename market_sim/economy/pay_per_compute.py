@@ -14,6 +14,7 @@ from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
 from market_sim.theory.arrays import Array, at_levels, log_sum, log_sum_of_others
+from market_sim.theory.blocks import blocks
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.game import Game, log_profits, make_game
 from market_sim.theory.welfare import social_optimum
@@ -149,7 +150,7 @@ def logit_match(
         )
         picked, count, unserved = crowd.index, crowd.share, crowd.unserved
         scales = np.divide(crowd.value_share, count, out=np.ones_like(count), where=count > 0)
-        log_sum_usd = crowd.log_sum_usd / people
+        log_sum_usd = crowd.log_sum_usd / people if people > 0 else 0.0
 
     def lots(provider: Array, counts: Array, value_scale: Array) -> Lots:
         return Lots(
@@ -213,11 +214,17 @@ def logit_counterfactual(
         logs = log_profits(game, actions)[providers]
     else:
         logs = _log_profits_of_types(offers, market, task, actions, users, providers)
-    scale = logs.max(axis=-1)
-    allowed = offers.allowed[providers]
+    return payoffs_from_logs(offers, logs, providers)
+
+
+def payoffs_from_logs(offers: Posted, logs: Array, providers: Array) -> Payoffs:
+    """What providers (P,) would earn by each own action, from ln U, (P, A); -inf where not allowed."""
+    scale, allowed = logs.max(axis=-1), offers.allowed[providers]
+    hopeful = np.isfinite(scale)  # nobody can afford whoever is not
+    unit = np.where(hopeful, scale, 0.0)
     margin = np.where(allowed, (offers.price - offers.cost)[providers], 1.0)
     return Payoffs(
-        relative=np.where(allowed, np.exp(logs - scale[:, None]), -np.inf),
+        relative=np.where(allowed, np.exp(logs - unit[:, None]), -np.inf),
         log_scale=scale,
         share=np.where(allowed, np.exp(logs - np.log(margin)), 0.0),
         logs=np.where(allowed, logs, -np.inf),
@@ -233,22 +240,28 @@ def _log_profits_of_types(
     """
     quality, price, allowed = offers.quality, offers.price, offers.allowed
     margin = np.log(np.where(allowed, price - offers.cost, 1.0))
-    log_weight = np.log(
-        users.size / users.n_people, out=np.full(len(users.size), -np.inf), where=users.size > 0
-    )
+    weight = users.weights
+    log_weight = np.log(weight, out=np.full(len(weight), -np.inf), where=weight > 0)
     at_work = at_levels(quality, actions), at_levels(price, actions)
     standing = beliefs(users, task, *at_work) or choice.true_utilities(
         *at_work, users.value_scale, users.beta
     )
     parts = []
-    for block in choice.blocks(len(users.beta)):
+    for block in blocks(len(users.beta)):
         outside = users.beta[block] * market.outside_value
-        rivals = log_sum_of_others(standing(block).T, outside).T[providers]
+        rivals = _rivals(standing(block), outside, providers)
         own = np.stack([_own_utilities(users, task, block, i, quality[i], price[i]) for i in providers])
         log_share = -np.logaddexp(0.0, rivals[:, None, :] - own)
         parts.append(log_sum(log_share + log_weight[block]))
     share = log_sum(np.stack(parts), axis=0)
     return np.where(allowed[providers], margin[providers] + share, -np.inf)
+
+
+def _rivals(utility: Array, outside: Array, providers: Array) -> Array:
+    """Log of what all but each of some providers offer, (P, u), from utilities (N, u)."""
+    if len(providers) > 2:
+        return log_sum_of_others(utility.T, outside).T[providers]
+    return np.stack([log_sum(np.delete(utility, i, axis=0), 0, outside) for i in providers])
 
 
 def _own_utilities(
@@ -278,7 +291,7 @@ def logit_best_welfare(regime: Regime, market: Market, task: int, users: UserPop
     offers = posted(regime, market, task)
     scale, beta, size = user_types(users)
     total = 0.0
-    for block in choice.blocks(len(size)):
+    for block in blocks(len(size)):
         optimum = social_optimum(_games(offers, market, beta[block], scale[block]))
         total += float(optimum.welfare @ size[block])
     return total / users.n_people, "bound"

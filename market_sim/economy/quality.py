@@ -8,8 +8,6 @@ The bundled ones are the twelve open models of Test-Time Compute Games on GSM8K,
 each number comes from stands in economy/data/README.md.
 """
 
-import csv
-import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,7 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from market_sim.errors import InputError, nearest, not_one_of
+from market_sim.economy.tables import read_table
+from market_sim.errors import InputError, not_one_of
 from market_sim.theory.arrays import Array
 
 DATA = Path(__file__).parent / "data"
@@ -64,7 +63,7 @@ def read_curves(path: Path | str) -> list[QualityCurve]:
     Raises InputError, naming file, row and column, for anything a curve cannot have.
     """
     path = Path(path)
-    rows = _read_table(path, REQUIRED)
+    rows = read_table(path, REQUIRED)
     groups: dict[tuple[str, str, str], list[tuple[int, dict[str, str]]]] = {}
     for line, row in rows:
         for column in ("benchmark", "method", "model"):
@@ -86,7 +85,7 @@ def bundled_curves() -> tuple[QualityCurve, ...]:
 @cache
 def bundled_prices() -> Mapping[str, float]:
     """The paper's prices, USD per million tokens generated, by model."""
-    rows = _read_table(DATA / "token_prices.csv", ("model", "usd_per_million_tokens"))
+    rows = read_table(DATA / "token_prices.csv", ("model", "usd_per_million_tokens"))
     return {row["model"]: float(row["usd_per_million_tokens"]) for _, row in rows}
 
 
@@ -216,56 +215,3 @@ def _check_spelling(path: Path, line: int, row: dict[str, str], groups: Mapping)
                     f"{path}: row {line}, column {column}: {row[column]!r} differs from {name!r} "
                     "in letter case only; spell it the same"
                 )
-
-
-def _read_table(path: Path, required: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Rows of a CSV file as (line number, {column: text}); blank lines are skipped."""
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, not a CSV file of curves")
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # a name that no file can have
-        raise InputError(f"{str(path)!r}: cannot be read: {error}") from None
-    if "\0" in text:
-        raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)")
-    if not text.strip():
-        raise InputError(f"{path}: is empty; wanted are the columns {', '.join(required)}")
-    reader = csv.reader(io.StringIO(text, newline=""))
-    header: list[str] = []
-    rows: list[tuple[int, dict[str, str]]] = []
-    try:
-        for cells in reader:
-            cells = [cell.strip() for cell in cells]
-            if not any(cells):
-                continue
-            if not header:
-                header = cells
-                _check_header(path, header, required)
-            elif len(cells) != len(header):
-                raise InputError(
-                    f"{path}: row {reader.line_num} has {len(cells)} columns, the header has {len(header)}"
-                )
-            else:
-                rows.append((reader.line_num, dict(zip(header, cells, strict=True))))
-    except csv.Error as error:
-        raise InputError(f"{path}: row {reader.line_num}: not readable as CSV: {error}") from None
-    if not rows:
-        raise InputError(f"{path}: has a header and no rows")
-    return rows
-
-
-def _check_header(path: Path, header: list[str], required: tuple[str, ...]) -> None:
-    for column in required:
-        if column not in header:
-            near = nearest(column, [name for name in header if name not in required])
-            hint = near.replace("(did you mean", "(is").replace("?)", " meant to be it?)")
-            raise InputError(f"{path}: column {column} is missing; the file has {', '.join(header)}{hint}")
-    twice = sorted({column for column in header if header.count(column) > 1})
-    if twice:
-        raise InputError(f"{path}: column {twice[0]} stands in the header twice")

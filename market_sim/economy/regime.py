@@ -15,6 +15,9 @@ from market_sim.economy.ledger import Lots, Outcomes
 from market_sim.economy.market import Market, UserPopulation
 from market_sim.theory.arrays import Array
 
+BID_SHARES = (-0.25, *(step / 20 for step in range(21)))
+"""Shares x of own surplus that a bid may ask for: below cost, the truth (0), up to all of it (1)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -24,6 +27,7 @@ class Terms:
     audit_probability  of a request paid on reported quality
     clawback           multiple of the overstatement that an audit takes back
     ties               "lowest" index, or "random" among equals
+    bid_shares         auctions: shares x of own surplus that may be asked for, rising, 0 among them
     margins            flat prices: what may be asked above cost, USD per query, rising
     start_margin       index of the margin that providers start from
     """
@@ -32,6 +36,7 @@ class Terms:
     audit_probability: float = 0.0
     clawback: float = 1.0
     ties: Literal["lowest", "random"] = "lowest"
+    bid_shares: tuple[float, ...] = BID_SHARES
     margins: tuple[float, ...] = ()
     start_margin: int = 0
 

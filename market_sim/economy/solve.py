@@ -232,6 +232,35 @@ def auction_outcome(market: Market, value_scale: float = 1.0) -> AuctionOutcome:
     )
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Totals:
+    """What profiles of a batch of games add up to; USD per arriving request, (...) each.
+
+    user_value, price, provider_profit  weighted by shares
+    log_sum_surplus                     users' surplus if noise is taste; inf at beta = 0
+    """
+
+    welfare: Array
+    user_value: Array
+    price: Array
+    provider_profit: Array
+    log_sum_surplus: Array
+
+
+def totals_at(games: Game, levels: Array, price: Array) -> Totals:
+    """The totals of profiles of levels (..., N); price (..., N, K) USD per query."""
+    log_share, log_outside = log_shares_at(games, levels)
+    share = np.exp(log_share)
+    value = at_levels(games.value, levels)
+    return Totals(
+        welfare=welfare_at(games, levels),
+        user_value=(share * value).sum(axis=-1) + np.exp(log_outside) * games.outside_value,
+        price=(share * at_levels(price, levels)).sum(axis=-1),
+        provider_profit=(share * at_levels(games.margin, levels)).sum(axis=-1),
+        log_sum_surplus=choice.log_sum_surplus(value, games.beta, games.outside_value),
+    )
+
+
 def _profiles(market: Market, games: Game, levels: Array) -> list[Profile]:
     """Profiles of a batch of games, measured; levels (M, N)."""
     log_share, log_outside = log_shares_at(games, levels)
@@ -242,20 +271,20 @@ def _profiles(market: Market, games: Game, levels: Array) -> list[Profile]:
         at_levels(table[0], levels) for table in (market.price, market.tokens, market.accuracy)
     )
     bought = share.sum(axis=-1)
-    log_sum = choice.log_sum_surplus(value, games.beta, games.outside_value)
+    totals = totals_at(games, levels, market.price[0])
     labels = _labels(market, levels)
-    welfare, regret = welfare_at(games, levels), regret_usd(games, levels).max(axis=-1)
+    regret = regret_usd(games, levels).max(axis=-1)
     phi = potential(games, levels)
     return [
         Profile(
             levels=_named(market, labels[m]),
             shares=_named(market, share[m]),
             outside_share=float(outside[m]),
-            welfare=float(welfare[m]),
-            user_value=float(share[m] @ value[m] + outside[m] * games.outside_value[m]),
-            price=float(share[m] @ price[m]),
-            provider_profit=float(share[m] @ profit[m]),
-            log_sum_surplus=_number(log_sum[m]),
+            welfare=float(totals.welfare[m]),
+            user_value=float(totals.user_value[m]),
+            price=float(totals.price[m]),
+            provider_profit=float(totals.provider_profit[m]),
+            log_sum_surplus=_number(totals.log_sum_surplus[m]),
             mean_user_value=float(value[m].mean()),
             mean_price=float(price[m].mean()),
             mean_provider_profit=float(profit[m].mean()),

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import tomli_w
 
+from market_sim.economy.draws import DRAWS, Draws, draws_beside, parametric_draws, read_draws
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
     UserPopulation,
     make_market,
     make_providers,
+    provider_names,
 )
 from market_sim.economy.quality import (
     QualityCurve,
@@ -26,7 +28,7 @@ from market_sim.economy.quality import (
 )
 from market_sim.economy.regime import Regime, Terms
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, check_parameters, not_one_of
 from market_sim.experiments.plugins import code_of, rule_from
 from market_sim.experiments.scenario import ExperienceSection, Learning, RuleChoice, Scenario
 from market_sim.simulation.network import NETWORKS
@@ -34,15 +36,18 @@ from market_sim.theory.learning import RULES
 from market_sim.theory.rule import PLANNED, Rule
 
 
+def known_curves(scenario: Scenario) -> list[QualityCurve]:
+    """All curves of the scenario's curve file, or the bundled ones."""
+    curves = scenario.market.curves
+    return list(bundled_curves() if curves is None else read_curves(scenario.folder / curves))
+
+
 def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> list[list[QualityCurve]]:
     """The quality curves a scenario selects, one list per benchmark with the same models in the same order.
 
-    serves  models that have taken the place of others, by the model replaced
+    serves  models that have taken the place of others, by provider
     """
-    section = scenario.market
-    known = list(
-        bundled_curves() if section.curves is None else read_curves(scenario.folder / section.curves)
-    )
+    section, known = scenario.market, known_curves(scenario)
     benchmarks = section.benchmark if isinstance(section.benchmark, tuple) else (section.benchmark,)
     where, models = f"{scenario.where}: market", section.models
     found: list[list[QualityCurve]] = []
@@ -57,9 +62,9 @@ def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> li
         if kind != kinds[0]:
             method, model = next(iter(set(kinds[0]) ^ set(kind)))
             raise InputError(f"{where}: {model} was not evaluated by {method} on every benchmark")
-        for place, curve in enumerate(curves):
-            if serves and curve.model in serves:
-                curves[place] = _in_place_of(curve, serves[curve.model], known, scenario.where)
+        for place, name in enumerate(provider_names(curves)):
+            if serves and name in serves:
+                curves[place] = _in_place_of(curves[place], serves[name], known, scenario.where)
     return found
 
 
@@ -74,7 +79,7 @@ def _in_place_of(curve: QualityCurve, model: str, known: list[QualityCurve], whe
 def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, levels: int = 0) -> Market:
     """The market of a scenario.
 
-    serves  models that have taken the place of others, by the model replaced: it keeps its name and margin
+    serves  models that have taken the place of others, by provider: it keeps its name and margin
     levels  room for at least so many
     """
     section, where = scenario.market, f"{scenario.where}: market"
@@ -102,6 +107,34 @@ def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, level
     )
 
 
+def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -> list[Draws]:
+    """Draws of the curves of a scenario, one Draws per benchmark: those of the file beside the curve file, or
+    parametric ones.
+
+    count        how many; None: all of the file, or DRAWS
+    correlation  of parametric ones; None: 0
+    """
+    curves, found = scenario.market.curves, None
+    if curves is not None:
+        found = draws_beside(scenario.folder / curves)
+    if found is None:
+        where = f"{scenario.where}: market.curves"
+        try:
+            return [
+                parametric_draws(of_task, count or DRAWS, scenario.seed, correlation or 0.0)
+                for of_task in curves_of(scenario)
+            ]
+        except InputError as error:
+            raise InputError(f"{where}: {error}") from None
+    if correlation is not None:
+        raise InputError(
+            f"--correlation is for curves without a file of draws, and {found} is there: its draws have the "
+            "questions' own"
+        )
+    known = known_curves(scenario)
+    return [read_draws(found, known, of_task, count) for of_task in curves_of(scenario)]
+
+
 def _value_of_correct(scenario: Scenario, benchmark: str) -> float:
     given = scenario.market.value_of_correct_usd
     if isinstance(given, dict):
@@ -125,6 +158,7 @@ def regime_of(scenario: Scenario, market: Market, users: UserPopulation) -> Regi
         audit_probability=section.audit_probability,
         clawback=section.clawback,
         ties=section.ties,
+        bid_shares=section.bid_shares,
     )
     regime = replace(REGIMES[section.kind], terms=terms)
     try:
@@ -173,6 +207,7 @@ def rules_of(scenario: Scenario, market: Market, regime: Regime) -> tuple[Rule, 
 def _made(choice: RuleChoice, where: str) -> Rule:
     """The rule of a choice, from the registry or from a module of the user's own."""
     family = RULES.get(choice.rule) or rule_from(choice.rule, f"{where}.rule")
+    check_parameters(where, family.name, choice.parameters, family.parameters)
     return family(where=where, **choice.parameters)
 
 

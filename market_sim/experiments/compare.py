@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, named
 from market_sim.experiments.run import Progress, Run, defined, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.experiments.timeline import timeline_of
@@ -88,14 +88,15 @@ def compare(
 ) -> Comparison:
     """Play a scenario under each regime with common random numbers; arguments as in `run`.
 
-    Raises InputError before anything is played, whichever regime it concerns.
+    Raises InputError before anything is played, whichever regime it concerns, and for a scenario whose
+    events bring a regime: all runs would end under that one.
     """
     scenario, regimes = changed(load_scenario(scenario), seed=seed, rounds=rounds), tuple(regimes)
     if not regimes:
         raise InputError(f"--regimes is empty; it must name some of {', '.join(REGIMES)}")
+    _check_regime_stays(scenario)
     for regime in regimes:
-        if regime not in REGIMES:
-            raise not_one_of("--regimes", regime, REGIMES)
+        named("--regimes", regime, REGIMES)
         if regimes.count(regime) > 1:
             raise InputError(f"--regimes names {regime!r} twice")
         timeline_of(changed(scenario, regime__kind=regime))
@@ -115,6 +116,17 @@ def compare(
         measures=measures,
         sentences=tuple(sentence for other in measures[1:] for sentence in _sentences(measures[0], other)),
     )
+
+
+def _check_regime_stays(scenario: Scenario) -> None:
+    for place, event in enumerate(scenario.events):
+        if event.regime is not None:
+            shorter = "" if event.round == 1 else f", or end before it with --rounds {event.round - 1}"
+            raise InputError(
+                f"{scenario.where}: events.{place} brings {event.regime.kind} in round {event.round}, and "
+                f"compare plays each regime from the first round to the last: leave it out{shorter}; "
+                "run plays it"
+            )
 
 
 def _measures(run: Run) -> Measures:

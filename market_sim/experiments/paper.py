@@ -22,7 +22,7 @@ from market_sim.economy.market import (
     make_market,
     make_providers,
 )
-from market_sim.economy.quality import DATA, PAPER_METHODS, bundled_curves, select_curves
+from market_sim.economy.quality import DATA, PAPER_METHODS, QualityCurve, bundled_curves, select_curves
 from market_sim.economy.solve import Solution, solve_market
 from market_sim.theory.arrays import Array, at_levels
 from market_sim.theory.dynamics import MAX_ROUNDS, RELATIVE_TOLERANCE, nearest_better
@@ -206,12 +206,16 @@ def published(path: Path = DATA / "published_tables.csv") -> tuple[Published, ..
 
 
 @cache
-def paper_market(benchmark: str, method: str) -> Market:
-    """One of the nine markets, with the paper's prices and constants."""
-    curves = select_curves(
+def paper_curves(benchmark: str, method: str) -> list[QualityCurve]:
+    """The bundled curves of one of the nine settings."""
+    return select_curves(
         bundled_curves(), where="the bundled curves", benchmark=benchmark, method=method, models=None
     )
-    providers = make_providers(curves, where="the bundled curves")
+
+
+def paper_market(benchmark: str, method: str) -> Market:
+    """One of the nine markets, with the paper's prices and constants."""
+    providers = make_providers(paper_curves(benchmark, method), where="the bundled curves")
     return make_market(providers, value_of_correct_usd=PAPER_VALUE_OF_CORRECT_USD[benchmark])
 
 

@@ -1,6 +1,5 @@
 """From a checked scenario to its users: alike, drawn from distributions, by type from a file, or segments."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -8,43 +7,42 @@ import numpy as np
 
 from market_sim.economy.distributions import drawn
 from market_sim.economy.market import MOST_RATIONAL, Market, UserPopulation
+from market_sim.economy.tables import read_table
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.scenario import MOST_USD, Scenario, Segment
+from market_sim.experiments.scenario import DIFFER, MOST_USD, Scenario, Segment
 from market_sim.simulation.experience import Experience, average_offer
-from market_sim.simulation.network import make_network, read_network
+from market_sim.simulation.network import Network, make_network, read_network
 from market_sim.theory.arrays import Array
 from market_sim.theory.streams import Role, stream
 
-COLUMNS = {"value_scale": "value_scale", "beta": "beta", "budget": "budget_usd", "inertia": "inertia_usd"}
+COLUMNS = {key.removesuffix("_usd"): key for key in DIFFER}
 """What users differ in, and what scenarios and type files call it."""
 
 MOST = {"value_scale": MOST_USD, "beta": MOST_RATIONAL, "budget": MOST_USD, "inertia": MOST_USD}
 
 
-def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0, most: float = 1.0) -> UserPopulation:
+def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0) -> UserPopulation:
     """The users of a scenario.
 
-    demand  how many there are, as a multiple of the scenario's number; `most` the most there ever are: people
-            who are drawn one by one have their row from the beginning
+    demand  how many there are, as a multiple of the scenario's number (of each segment's), rounded to people:
+            the first of more users are the fewer
     Raises InputError for distributions, types or tasks that make no sense.
     """
     section = scenario.users
     if section.segments is not None:
         return _segments(scenario, market, section.segments, demand)
     tables: dict[str, Array | None] = {}
-    expected, alike = section.demand == "expected", section.types is None
+    expected, people = section.demand == "expected", round(section.count * demand)
     numbers = {name: getattr(section, key) for name, key in COLUMNS.items()}
     where = f"{scenario.where}: users"
-    if alike and expected and not any(isinstance(value, dict) for value in numbers.values()):
-        size, n = np.array([round(section.count * demand)]), 1
-    else:
-        n = round(section.count * most)
-        size = (np.arange(n) < round(section.count * demand)).astype(np.int64)
+    n, size = 1, np.array([people])
+    if section.one_by_one:
+        n, size = people, np.ones(people, dtype=np.int64)
     weights = _task_weights(section.tasks, market, f"{where}.tasks")
     if section.types is not None:
         types, weight, weights_by_type = _read_types(scenario, market)
         if expected:
-            n, size = len(weight), weight / weight.sum() * round(section.count * demand)
+            n, size = len(weight), weight / weight.sum() * people
             kind = np.arange(n)
         else:
             uniforms = stream(scenario.seed, Role.USER_TYPES, "type").random(n)
@@ -88,7 +86,7 @@ def _segments(
     return UserPopulation(
         value_scale=np.array([float(segment.value_scale) for segment in segments]),
         beta=np.array([float(segment.beta) for segment in segments]),
-        size=np.array([max(round(segment.size * demand), 1) for segment in segments]),
+        size=np.array([round(segment.size * demand) for segment in segments]),
         budget=None if np.isinf(budgets).all() else budgets,
         task_weights=weights,
     )
@@ -110,11 +108,9 @@ def _task_weights(tasks: dict[str, float] | None, market: Market, where: str) ->
 def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], Array, Array | None]:
     """Types of users from a CSV file: columns by name, their weights, and task weights where it has them."""
     path = scenario.folder / str(scenario.users.types)
-    rows = _rows(path)
-    header = list(rows[0][1]) if rows else []
+    rows = read_table(path, ("weight",))
+    header = list(rows[0][1])
     known = ["weight", *COLUMNS.values(), *market.tasks]
-    if not rows or "weight" not in header:
-        raise InputError(f"{path}: needs a column weight and at least one type")
     for name in header:
         if name not in known:
             raise not_one_of(f"{path}: column", name, known)
@@ -123,12 +119,15 @@ def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], A
             raise InputError(
                 f"{scenario.where}: users.{key} is given twice, by the column {key} of {path} too"
             )
-    columns = {
-        key: np.array([_amount(path, line, key, row[key], key) for line, row in rows]) for key in header
-    }
+    columns = {key: np.array([_amount(path, line, key, row[key]) for line, row in rows]) for key in header}
     if columns["weight"].sum() <= 0:
         raise InputError(f"{path}: the weights are all 0")
     types = {name: columns[key] for name, key in COLUMNS.items() if key in header}
+    if "inertia" in types and scenario.users.demand == "expected":
+        raise InputError(
+            f"{path}: column inertia_usd is for people who are drawn one by one, and {scenario.where} has "
+            'users.demand = "expected"'
+        )
     given = [task for task in market.tasks if task in header]
     weights = None
     if given and market.n_tasks > 1:
@@ -136,34 +135,29 @@ def _read_types(scenario: Scenario, market: Market) -> tuple[dict[str, Array], A
         totals = weights.sum(axis=1, keepdims=True)
         if (totals <= 0).any():
             line = rows[int(np.flatnonzero(totals[:, 0] <= 0)[0])][0]
-            raise InputError(f"{path}: line {line}: the weights of tasks are all 0")
+            raise InputError(f"{path}: row {line}: the weights of tasks are all 0")
         weights = weights / totals
     return types, columns["weight"], weights
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="", restkey="")
-            return [(reader.line_num, row) for row in reader]
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as a CSV file: {error}") from None
+BLANK = {"budget_usd": np.inf, "inertia_usd": 0.0}
+"""What a type without an amount has: no limit, and nothing that holds it."""
 
 
-def _amount(path: Path, line: int, column: str, text: Any, key: str) -> float:
-    most = MOST_RATIONAL if key == "beta" else MOST_USD
-    positive = key in ("value_scale", "budget_usd", "inertia_usd")
+def _amount(path: Path, line: int, column: str, text: str) -> float:
+    if not text and column in BLANK:
+        return BLANK[column]
+    most = MOST_RATIONAL if column == "beta" else MOST_USD
+    positive = column in ("value_scale", *BLANK)
     try:
-        value = float(text)
-    except (TypeError, ValueError):
+        value = float(text.replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
+    except ValueError:
         value = float("nan")
     if not (0 < value <= most if positive else 0 <= value <= most):
-        least = "above 0" if positive else "at least 0"
+        least, blank = ("above 0" if positive else "at least 0"), (", or blank" if column in BLANK else "")
         raise InputError(
-            f"{path}: line {line}: {column} = {text!r} is not allowed; it must be a number {least} and at "
-            f"most {most:g}"
+            f"{path}: row {line}: {column} = {text!r} is not allowed; it must be a number {least} and at "
+            f"most {most:g}{blank}"
         )
     return value
 
@@ -173,21 +167,27 @@ def experience_of(scenario: Scenario, market: Market, users: UserPopulation) -> 
     section = scenario.users
     if section.information == "full":
         return None
-    where = f"{scenario.where}: users.network"
-    given = dict(section.network or {"kind": "none"})
-    file, n_users = given.pop("file", None), len(users.beta)
-    if file is not None:
-        allowed = {key: given.pop(key) for key in ("trust",) if key in given}
-        if given:
-            raise not_one_of(f"{where}: beside file", next(iter(given)), ("trust",))
-        network = read_network(scenario.folder / str(file), n_users, where=where, **allowed)
-    else:
-        if "kind" not in given:
-            raise InputError(f"{where} needs a kind, or a file")
-        network = make_network(given.pop("kind"), n_users, scenario.seed, where=where, **given)
     settings: dict[str, Any] = {} if section.experience is None else section.experience.model_dump()
     believed = settings.pop("prior_usd", None)
     prior = average_offer(market, users)
     if believed is not None:
         prior = np.full_like(prior, believed)
-    return Experience(prior=prior, network=network, **settings)
+    return Experience(prior=prior, network=_network_of(scenario, len(users.beta)), **settings)
+
+
+def _network_of(scenario: Scenario, n_users: int) -> Network:
+    """Who hears whom, drawn or read from a file."""
+    where = f"{scenario.where}: users.network"
+    given = dict(scenario.users.network or {"kind": "none"})
+    trust = {"trust": given.pop("trust")} if "trust" in given else {}
+    if "file" in given:
+        file = given.pop("file")
+        if not isinstance(file, str):
+            raise InputError(f"{where}.file = {file!r} is not allowed; it must be the name of a file")
+        if given:
+            raise not_one_of(f"{where}: beside file", next(iter(given)), ("trust",))
+        ever = round(scenario.users.count * max(scenario.most_demand, 1.0))
+        return read_network(scenario.folder / file, ever, where=where, **trust).of_first(n_users)
+    if "kind" not in given:
+        raise InputError(f"{where} needs a kind, or a file")
+    return make_network(given.pop("kind"), n_users, scenario.seed, given, where=where, **trust)

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from market_sim.economy.market import games_of
+from market_sim.simulation.nearness import nearness, no_equilibria
 from market_sim.simulation.parts import Parts
 from market_sim.simulation.providers import counterfactual
 from market_sim.theory.arrays import Array
@@ -22,11 +22,9 @@ from market_sim.theory.convergence import (
     batch_means,
     find_cycle,
     mser_cut,
-    nearest_equilibrium,
     regret,
     settled_round,
 )
-from market_sim.theory.game import equilibria
 
 MOST_PROFILES = 3000
 """Different profiles of a run that the gap to a coarse correlated equilibrium is measured on."""
@@ -154,7 +152,7 @@ def reached_by(parts: Parts, actions: Array, rounds: Mapping[str, Array]) -> Rea
     cycle = find_cycle(joint, patience=turns)
     if cycle is not None and patience is not None and not _keeps_time(joint[1:], cycle, patience):
         cycle = None
-    reason = _no_equilibria(parts)
+    reason = no_equilibria(parts)
     gap, weighed_rounds = _gap(parts, played)
     return Reached(
         began=began,
@@ -263,36 +261,15 @@ def _keeps_time(played: Array, cycle: Cycle, patience: int) -> bool:
     return len(last) >= 3 * period and np.array_equal(last[period:], last[:-period])
 
 
-def _no_equilibria(parts: Parts) -> str | None:
-    """Why there is no exact list of equilibria; None where there is."""
-    if parts.regime.name != "pay_per_compute":
-        return f"no exact list under {parts.regime.name}"
-    if parts.experience is not None:
-        return "no exact list where users learn"
-    if parts.capacity is not None:
-        return "no exact list where providers may be full"
-    if not parts.users.alike:
-        return "no complete list where users differ"
-    return None
-
-
 def _nearest(parts: Parts, played: Array, warm_up: int) -> Nearest:
-    users, rounds = parts.users, len(played)
-    number, of, ties = np.zeros(rounds, dtype=np.int64), 1, False
-    providers_off, steps = np.zeros((2, rounds), dtype=np.int64)
-    for task in range(parts.market.n_tasks):
-        found = equilibria(games_of(parts.open_market, task, users.beta[0], users.value_scale[0]))
-        index, off = nearest_equilibrium(played[:, task], found.levels)
-        steps += np.abs(played[:, task] - found.levels[index]).sum(axis=1)
-        number, providers_off = number * len(found.levels) + index, providers_off + off
-        of, ties = of * len(found.levels), ties or bool(found.ties[0])
+    near = nearness(parts, played)
     return Nearest(
-        number=int(number[-1]) + 1,
-        of=of,
-        ties=ties,
-        providers_off=int(providers_off[-1]),
-        level_steps=int(steps[-1]),
-        mean_level_steps=float(steps[warm_up:].mean()),
+        number=int(near.number[-1]) + 1,
+        of=near.of,
+        ties=near.ties,
+        providers_off=int(near.providers_off[-1]),
+        level_steps=int(near.level_steps[-1]),
+        mean_level_steps=float(near.level_steps[warm_up:].mean()),
     )
 
 

@@ -33,6 +33,8 @@ Progress = Callable[[int, int], None]
 class Run:
     """A finished run.
 
+    regime             what summaries measure: the one after the last event
+    regime_at_first    the scenario's, which its folder is called by; another where an event brings a new one
     fingerprint        of the resolved scenario
     rounds, providers  columns of rounds.parquet and providers.parquet (docs/formats.md)
     reached            whether play settled, cycled or neither, how far from equilibrium (convergence.json)
@@ -43,6 +45,7 @@ class Run:
 
     name: str
     regime: str
+    regime_at_first: str
     seed: int
     fingerprint: str
     rounds: dict[str, np.ndarray]
@@ -89,11 +92,12 @@ class Run:
         }
 
     def summary(self) -> dict[str, Any]:
-        """Means over the second half of the rounds, and each provider's level and share."""
+        """Means over the second half of the rounds since the last event; each provider's level and share."""
         columns = [name for name in self.rounds if name != "round"]
         return {
             "name": self.name,
             "regime": self.regime,
+            "regime_at_first": self.regime_at_first,
             "seed": self.seed,
             "rounds": int(self.rounds["round"][-1]),
             "averaged_from_round": int(self.rounds["round"][self.late()][0]),
@@ -137,6 +141,7 @@ def run(
     timeline = timeline_of(scenario)
     parts, market = timeline.first, timeline.first.market
     digest = fingerprint(scenario, timeline.markets)
+    last_event = max(timeline.later, default=0)
     folder = None
     if out is not None:
         folder = Path(out) / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
@@ -144,7 +149,8 @@ def run(
     def result(tables: dict[str, dict[str, np.ndarray]], reached: Reached, *, reused: bool) -> Run:
         return Run(
             name=scenario.name,
-            regime=scenario.regime.kind,
+            regime=timeline.last.regime.name,
+            regime_at_first=scenario.regime.kind,
             seed=scenario.seed,
             fingerprint=digest,
             rounds=tables["rounds"],
@@ -152,7 +158,7 @@ def run(
             reached=reached,
             folder=folder,
             reused=reused,
-            last_event=max((event.round for event in scenario.events), default=0),
+            last_event=last_event,
         )
 
     if folder is not None and not force and _is_whole(folder):
@@ -167,20 +173,22 @@ def run(
     tables = {"rounds": model.recorder.rounds(), "providers": model.recorder.providers()}
     if scenario.output.requests:
         tables["requests"] = model.recorder.requests()
-    last = max((event.round for event in scenario.events), default=0)
-    last = min(last, scenario.rounds - 1)  # there is at least one round to measure
+    last = min(last_event, scenario.rounds - 1)  # there is at least one round to measure
     since = {name: column[last:] for name, column in tables["rounds"].items()}
     reached = reached_by(model.parts, model.recorder.actions()[last:], since)
 
     if folder is not None:
+        end = timeline.last
         manifest = {
             "scenario": scenario.name,
-            "regime": scenario.regime.kind,
+            "regime": end.regime.name,
+            "regime_at_first": scenario.regime.kind,
+            "last_event": last_event,
             "seed": scenario.seed,
             "versions": store.versions(),
             "git_commit": store.git_commit(),
             "started": started.isoformat(timespec="seconds"),
-            "optimum_kind": parts.regime.best_welfare(parts.regime, market, 0, parts.users)[1],
+            "optimum_kind": end.regime.best_welfare(end.regime, end.open_market, 0, end.askers[0])[1],
             "wall_time_s": round(time.perf_counter() - clock, 3),
             "rows": {table: len(columns["round"]) for table, columns in tables.items()},
             "complete": True,

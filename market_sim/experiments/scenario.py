@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 import numpy as np
 from pydantic import (
@@ -22,6 +22,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 from market_sim.economy.market import (
     MOST_INDIVIDUALS,
@@ -32,6 +33,7 @@ from market_sim.economy.market import (
     QUALITY_CURVES,
 )
 from market_sim.economy.quality import LARGEST
+from market_sim.economy.regime import BID_SHARES
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, nearest
 from market_sim.theory.learning import RULES
@@ -55,6 +57,9 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 MOST_USD = 1e6
 """Per query, or per million tokens: far above any real amount, and no product of such amounts overflows."""
 
+MOST_BID_SHARES = 200
+"""Every level has an action for each of them."""
+
 Usd = Annotated[float, Field(ge=-MOST_USD, le=MOST_USD, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, le=MOST_USD, allow_inf_nan=False)]
 NotTiny = Annotated[float, Field(ge=1e-9, le=MOST_USD, allow_inf_nan=False)]
@@ -63,6 +68,7 @@ NotNegative = Annotated[float, Field(ge=0, le=MOST_USD, allow_inf_nan=False)]
 Rationality = Annotated[float, Field(ge=0, le=MOST_RATIONAL, allow_inf_nan=False)]
 Capacity = Annotated[int, Field(ge=0, le=MOST_PEOPLE)]
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+BidShare = Annotated[float, Field(ge=-1, le=1, allow_inf_nan=False)]
 RuleName = Annotated[str, _known(RULES, or_like=r"[\w.]+:\w+$")]
 RegimeName = Annotated[str, _known(REGIMES)]
 CurveName = Annotated[str, _known(QUALITY_CURVES)]
@@ -121,7 +127,19 @@ class ExperienceSection(_Section):
     forgetting: Probability = 0.0
 
 
-Distribution = dict[str, Any]
+def _as_distribution(value: Any) -> Any:
+    if not isinstance(value, dict):
+        like = (
+            'Input should be a distribution, as in {distribution = "lognormal", median = 1000, sigma = 0.5}'
+        )
+        raise PydanticCustomError("distribution_type", like)
+    return value
+
+
+DIFFER = ("value_scale", "beta", "budget_usd", "inertia_usd")
+"""What users may differ in: a number or a distribution each."""
+
+Distribution = Annotated[dict[str, Any], BeforeValidator(_as_distribution)]
 """{distribution = "lognormal", median = 1000, sigma = 0.5}; read where users are made."""
 
 
@@ -155,13 +173,14 @@ class UsersSection(_Section):
                     raise ValueError(f'{key} needs information = "experience"')
         return data
 
+    @property
+    def one_by_one(self) -> bool:
+        """Whether everybody is a row: where requests are drawn, and where people are."""
+        alike = not any(isinstance(getattr(self, key), dict) for key in DIFFER)
+        return self.segments is None and (self.demand == "sampled" or not (alike or self.types))
+
     @model_validator(mode="after")
-    def _few_enough(self) -> Self:
-        if self.demand == "sampled" and self.segments is None and self.count > MOST_INDIVIDUALS:
-            raise ValueError(
-                f"count = {self.count} is too many to draw one by one (at most {MOST_INDIVIDUALS}); "
-                'use segments, or demand = "expected"'
-            )
+    def _personal(self) -> Self:
         personal = [key for key in ("inertia_usd",) if getattr(self, key) is not None]
         personal += ['information = "experience"'] if self.information == "experience" else []
         if personal and (self.demand == "expected" or self.segments is not None):
@@ -235,6 +254,18 @@ class RegimeSection(_Section):
     audit_probability: Probability = 0.0
     clawback: NotNegative = 1.0
     ties: Literal["lowest", "random"] = "lowest"
+    bid_shares: Annotated[
+        tuple[BidShare, ...], BeforeValidator(_as_tuple), Field(min_length=1, max_length=MOST_BID_SHARES)
+    ] = BID_SHARES
+
+    @model_validator(mode="after")
+    def _truth_among_shares(self) -> Self:
+        if 0 not in self.bid_shares or any(b <= a for a, b in pairwise(self.bid_shares)):
+            raise ValueError(
+                f"bid_shares = {list(self.bid_shares)} is not allowed; they must rise and have 0, the truth, "
+                "among them"
+            )
+        return self
 
 
 class Event(_Section):
@@ -252,6 +283,16 @@ class Event(_Section):
     def _something_happens(self) -> Self:
         if all(getattr(self, key) is None for key in type(self).model_fields if key != "round"):
             raise ValueError("nothing happens: name enters, leaves, prices, serves, demand or regime")
+        return self
+
+    @model_validator(mode="after")
+    def _each_moves_once(self) -> Self:
+        moving = [*(self.enters or ()), *(self.leaves or ())]
+        for name in moving:
+            if moving.count(name) > 1:
+                raise ValueError(
+                    f"{name} is named twice in enters and leaves; a provider moves once an event"
+                )
         return self
 
 
@@ -289,6 +330,32 @@ class Scenario(_Section):
                 f"events.{len(rounds) - 1}.round = {rounds[-1]} is beyond the last round, {self.rounds}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _few_enough(self) -> Self:
+        users, most = self.users, self.most_demand
+        times = "" if most == 1 else f", times {most:g} by an event,"
+        groups = [("count", users.count)]
+        if users.segments is not None:
+            groups = [(f"segments.{place}.size", each.size) for place, each in enumerate(users.segments)]
+        for key, number in groups:
+            people = round(number * most)
+            if users.one_by_one and people > MOST_INDIVIDUALS:
+                instead = '; use segments, or demand = "expected"'
+                if users.demand == "expected":
+                    instead = " from distributions; use types or segments"
+                raise ValueError(
+                    f"users.{key} = {number}{times} is too many to draw one by one "
+                    f"(at most {MOST_INDIVIDUALS}){instead}"
+                )
+            if people > MOST_PEOPLE:
+                raise ValueError(f"users.{key} = {number}{times} is too many (at most {MOST_PEOPLE})")
+        return self
+
+    @property
+    def most_demand(self) -> float:
+        """The most users there ever are, as a multiple of the number they are at first."""
+        return max([1.0, *(event.demand for event in self.events if event.demand is not None)])
 
     _where: str = PrivateAttr(default="scenario")
     _folder: Path = PrivateAttr(default=Path())
@@ -374,14 +441,13 @@ def _checked(data: dict[str, Any], where: str, folder: Path) -> Scenario:
 def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
     """The first error of a validation, for people."""
 
-    def keys(found: Any) -> list[str | int]:
-        return [part for part in found["loc"] if _is_key(part, data)]
-
-    # A value of several types has one error per type: the one that got furthest into it says most.
-    errors = error.errors(include_url=False)
-    top = keys(errors[0])
-    first = max((e for e in errors if keys(e)[: len(top)] == top), key=lambda e: len(keys(e)))
-    path = keys(first)
+    # A value of several types has one error per type: those that got furthest into it say most, and of
+    # those the ones of the right type.
+    errors = [(_keys(found, data), found) for found in error.errors(include_url=False)]
+    top = errors[0][0]
+    path = max((keys for keys, _ in errors if keys[: len(top)] == top), key=len)
+    here = [found for keys, found in errors if keys == path]
+    first, *others = [found for found in here if not found["type"].endswith("_type")][:1] or here
     field, got = ".".join(map(str, path)), first["input"]
     kind = first["type"]
     if kind == "extra_forbidden":
@@ -400,10 +466,16 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
         choices = [choice.strip("' ") for choice in first["ctx"]["expected"].replace(" or ", ",").split(",")]
         hint = nearest(got, choices) if isinstance(got, str) else ""
         return f"{field} = {got!r} is not one of {', '.join(choices)}{hint}"
-    allowed = re.sub(r"a valid dictionary or instance of \w+", "a table", first["msg"])
+    allowed = list(dict.fromkeys(_in_our_words(found["msg"]) for found in (first, *others)))
+    words = " or ".join([allowed[0], *(each.removeprefix("it must be ") for each in allowed[1:])])
+    return f"{field} = {_shown(got)} is not allowed; {words}"
+
+
+def _in_our_words(message: str) -> str:
+    message = re.sub(r"a valid dictionary or instance of \w+", "a table", message)
     for theirs, ours in _WORDS.items():
-        allowed = allowed.replace(theirs, ours)
-    return f"{field} = {_shown(got)} is not allowed; {allowed[0].lower()}{allowed[1:]}"
+        message = message.replace(theirs, ours)
+    return message[0].lower() + message[1:]
 
 
 def _shown(got: Any) -> str:
@@ -423,25 +495,37 @@ _WORDS = {
     "less than": "below",
     " after validation": "",
     ", unable to parse string as a number": "",
+    "a valid dictionary": "a table",
+    "a valid tuple": "a list",
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid string": "text",
 }
 """Pydantic's words, and those of this project."""
 
 
-def _is_key(part: str | int, data: Any) -> bool:
-    """Whether a part of pydantic's location is a key of the file, not a branch or a field of ours."""
-    return isinstance(part, int) or not (
-        part in ("str", "float", "int", "others", "by_model", "parameters")
-        or part.startswith(("tuple[", "dict[", "literal[", "constrained", "function-"))
-    )
+def _keys(found: Any, data: Any) -> list[str | int]:
+    """Where an error is, in keys and places of the file: pydantic names branches and our own fields too."""
+    path: list[str | int] = []
+    for part in found["loc"]:
+        place = isinstance(data, list | tuple) and isinstance(part, int)
+        if place or (isinstance(data, Mapping) and part in data):
+            data = data[part]
+            path.append(part)
+    return [*path, found["loc"][-1]] if found["type"] == "missing" else path
 
 
 def _known_keys(path: list[str | int]) -> list[str]:
-    section: Any = Scenario
+    """The keys of the section at a path."""
+    section: type[BaseModel] = Scenario
     for part in path:
-        if isinstance(part, int):
-            continue
-        annotation = section.model_fields[part].annotation
-        section = {"segments": Segment, "events": Event, "experience": ExperienceSection}.get(
-            part, annotation
-        )
+        if isinstance(part, str):
+            (section,) = _sections(section.model_fields[part].annotation)
     return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> set[type[BaseModel]]:
+    """The sections that an annotation is or holds: in a union, a tuple, or with conditions."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return {annotation}
+    return set().union(*map(_sections, get_args(annotation)))

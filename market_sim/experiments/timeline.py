@@ -30,6 +30,11 @@ class Timeline:
     later: dict[int, Parts]
 
     @property
+    def last(self) -> Parts:
+        """What is played after the last event: what summaries of the run measure."""
+        return self.later[max(self.later)] if self.later else self.first
+
+    @property
     def markets(self) -> list[Market]:
         """All markets the run passes through, in their order."""
         return list(dict.fromkeys(parts.market for parts in (self.first, *self.later.values())))
@@ -47,8 +52,7 @@ def timeline_of(scenario: Scenario) -> Timeline:
             [levels, *(len(c.compute_level) for curves in curves_of(scenario, serves) for c in curves)]
         )
     market = market_of(scenario, levels=levels)
-    most = max([1.0, *(event.demand for event in scenario.events if event.demand is not None)])
-    users = users_of(scenario, market, most=most)
+    users = users_of(scenario, market)
     check_decisive(market, users.beta, users.value_scale, scenario.where)
     regime = regime_of(scenario, market, users)
     parts = Parts(
@@ -66,10 +70,11 @@ def timeline_of(scenario: Scenario) -> Timeline:
         metrics_every=scenario.output.metrics_every,
         keep_requests=scenario.output.requests,
     )
-    later, now = {}, _Story(scenario=scenario, parts=parts, levels=levels, most=most)
+    later, now = {}, _Story(scenario=scenario, parts=parts, levels=levels)
     for place, event in enumerate(scenario.events):
         now = now.after(event, f"{scenario.where}: events.{place}")
         later[event.round] = now.parts
+    _check_prices_matter(scenario, later)
     return Timeline(first=parts, later=later)
 
 
@@ -102,7 +107,6 @@ class _Story:
     scenario: Scenario
     parts: Parts
     levels: int
-    most: float
     serves: tuple[tuple[str, str], ...] = ()
     prices: tuple[tuple[str, float], ...] = ()
 
@@ -125,13 +129,12 @@ def _moves(story: _Story, event: Event, where: str) -> _Story:
     for key, wanted in (("enters", True), ("leaves", False)):
         for i in _places(getattr(event, key) or (), names, f"{where}.{key}"):
             if active[i] == wanted:
-                raise InputError(
-                    f"{where}.{key}: {names[i]} is {'in' if wanted else 'not in'} the market already"
-                )
+                stands = "in the market already" if wanted else "not in the market"
+                raise InputError(f"{where}.{key}: {names[i]} is {stands}")
             active[i] = wanted
     if not active.any():
         raise InputError(f"{where}: nobody is left in the market")
-    return story.with_parts(active=None if active.all() else active)
+    return story.with_parts(active=None if active.all() else active, turns_from=event.round)
 
 
 def _offers(story: _Story, event: Event, where: str) -> _Story:
@@ -139,11 +142,14 @@ def _offers(story: _Story, event: Event, where: str) -> _Story:
     if event.prices is None and event.serves is None:
         return story
     names = story.parts.market.providers
-    models = [curve.model for curve in curves_of(story.scenario)[0]]
     _places(event.prices or (), names, f"{where}.prices")
-    _places(event.serves or (), tuple(models), f"{where}.serves")
-    serves = dict(story.serves) | (event.serves or {})
-    renewed = [name for name, model in zip(names, models, strict=True) if model in (event.serves or {})]
+    served = {name: c.model for name, c in zip(names, curves_of(story.scenario)[0], strict=True)}
+    served |= dict(story.serves)
+    renewed = event.serves or {}
+    for i in _places(renewed, names, f"{where}.serves"):
+        if renewed[names[i]] == served[names[i]]:
+            raise InputError(f"{where}.serves: {names[i]} serves {served[names[i]]} already")
+    serves = dict(story.serves) | renewed
     prices = {k: v for k, v in story.prices if k not in renewed} | (event.prices or {})
     market = market_of(story.scenario, serves, story.levels)
     price = market.price.copy()
@@ -164,11 +170,17 @@ def _offers(story: _Story, event: Event, where: str) -> _Story:
 
 
 def _demand(story: _Story, event: Event, where: str) -> _Story:
-    """More or fewer users: a multiple of the scenario's number."""
+    """More or fewer users: a multiple of the scenario's number.  Who hears whom is drawn anew among them."""
     if event.demand is None:
         return story
-    users = users_of(story.scenario, story.parts.market, demand=event.demand, most=story.most)
-    return story.with_parts(users=users)
+    users = users_of(story.scenario, story.parts.market, demand=event.demand)
+    if not users.size.any():
+        before = story.scenario.users
+        number = before.count if before.segments is None else sum(each.size for each in before.segments)
+        raise InputError(f"{where}.demand = {event.demand:g} leaves nobody of {number} users")
+    at_first = market_of(story.scenario, levels=story.levels)  # beliefs begin with what was offered then
+    experience = experience_of(story.scenario, at_first, users)
+    return story.with_parts(users=users, experience=experience)
 
 
 def _regime(story: _Story, event: Event, where: str) -> _Story:
@@ -179,6 +191,25 @@ def _regime(story: _Story, event: Event, where: str) -> _Story:
     scenario = changed(story.scenario, events=(), regime=section)
     regime = regime_of(scenario, story.parts.market, story.parts.users)
     return story.with_parts(regime=regime, rules=rules_of(scenario, story.parts.market, regime))
+
+
+def _check_prices_matter(scenario: Scenario, later: dict[int, Parts]) -> None:
+    """Refuse an event that changes prices per token where no regime charges them, then or later."""
+    for place, event in enumerate(scenario.events):
+        ahead = [parts for number, parts in later.items() if number >= event.round]
+        if event.prices is not None and not any(map(_bills_tokens, ahead)):
+            regimes = dict.fromkeys(parts.regime.name for parts in ahead)
+            raise InputError(
+                f"{scenario.where}: events.{place}.prices has no effect: from round {event.round} on the "
+                f"regime is {', then '.join(regimes)}, where nobody pays by the token, and what queries cost "
+                "stays; leave it out"
+            )
+
+
+def _bills_tokens(parts: Parts) -> bool:
+    """Whether users pay the price of the tokens: no bids, and no price of its own beside a level."""
+    regime = parts.regime
+    return not regime.bids and regime.actions(regime, parts.market, 0).margin is None
 
 
 def _places(wanted: Iterable[str], names: tuple[str, ...], where: str) -> list[int]:

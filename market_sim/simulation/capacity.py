@@ -125,24 +125,23 @@ def _arrivals(
 ) -> Iterator[tuple[int, Array, Lots]]:
     """Individuals in random order.  All who are left choose; those up to the one who takes somebody's last
     place are served, and the others choose again without that provider."""
-    n_users = len(parts.users.beta)
-    order = np.empty(n_users, dtype=np.int64)
-    order[stream(parts.seed, Role.ARRIVALS, round=now).permutation(n_users)] = np.arange(n_users)
+    when = stream(parts.seed, Role.ARRIVALS, round=now).random(len(parts.users.beta))
     room = _room(parts)
     while (open_ := np.flatnonzero(room >= 1)).size and any(len(crowd.row) for crowd in crowds):
         sales = [_sales(parts, standing, t, crowd, open_) for t, crowd in enumerate(crowds)]
         provider = [open_[lots.provider] for _, lots in sales]
-        when = [order[crowd.row[row]] for crowd, (row, _) in zip(crowds, sales, strict=True)]
-        last = n_users
+        times = [when[crowd.row[row]] for crowd, (row, _) in zip(crowds, sales, strict=True)]
+        last = 1.0
         for i in open_:
-            times = np.concatenate([w[p == i] for p, w in zip(provider, when, strict=True)])
-            if len(times) >= room[i]:
-                last = min(last, int(np.partition(times, int(room[i]) - 1)[int(room[i]) - 1]))
+            own = np.concatenate([t[p == i] for p, t in zip(provider, times, strict=True)])
+            if len(own) >= room[i]:
+                nth = int(room[i]) - 1
+                last = min(last, float(np.partition(own, nth)[nth]))
         for t, (crowd, (row, lots)) in enumerate(zip(crowds, sales, strict=True)):
-            served = when[t] <= last
+            served = times[t] <= last
             room -= np.bincount(provider[t][served], minlength=len(room))
             yield t, crowd.row[row[served]], _at(lots, open_, served)
-        crowds = [crowd.some(np.flatnonzero(order[crowd.row] > last)) for crowd in crowds]
+        crowds = [crowd.some(np.flatnonzero(when[crowd.row] > last)) for crowd in crowds]
 
 
 def _portions(
@@ -150,28 +149,55 @@ def _portions(
 ) -> Iterator[tuple[int, Array, Lots]]:
     """Segments, whose people come evenly mixed: as large a portion of what all who are left want as there is
     room for, then again without the provider that is full."""
+    chances = stream(parts.seed, Role.ARRIVALS, round=now)
     room = _room(parts)
     while (open_ := np.flatnonzero(room >= 1)).size and any(len(crowd.row) for crowd in crowds):
         sales = [_sales(parts, standing, t, crowd, open_) for t, crowd in enumerate(crowds)]
-        wanted = np.zeros(len(room))
-        for _, lots in sales:
-            wanted += np.bincount(open_[lots.provider], lots.count, minlength=len(room))
+        lots = [_at(wished, open_) for _, wished in sales]
+        provider = np.concatenate([one.provider for one in lots])
+        wished = np.concatenate([one.count for one in lots])
+        wanted = np.bincount(provider, wished, minlength=len(room))
         portion = np.divide(room, wanted, out=np.ones(len(room)), where=wanted > room)
-        full = int(portion.argmin()) if portion.min() < 1 else None
-        following = []
-        for t, (crowd, (row, wished)) in enumerate(zip(crowds, sales, strict=True)):
-            lots = _at(wished, open_)
-            count = np.floor(lots.count * portion.min())
-            room -= np.bincount(lots.provider, count, minlength=len(room))
-            yield t, crowd.row[row], replace(lots, count=count)
-            if full is not None:
-                gone = np.bincount(row, count, minlength=len(crowd.row))
-                wants = np.bincount(row, lots.count, minlength=len(crowd.row))
-                nothing = np.floor((crowd.users.size - wants) * portion.min())
-                size = np.round(crowd.users.size - gone - nothing).astype(np.int64)
-                some = crowd.some(np.flatnonzero(size))
-                following.append(replace(some, users=replace(some.users, size=size[size > 0])))
-        if full is None:
+        served = np.zeros(len(wished))
+        for i in open_:
+            own = np.flatnonzero(provider == i)
+            places = min(room[i], np.round(wanted[i] * portion.min()))
+            served[own] = shared_out(places, wished[own], chances.random())
+        room -= np.bincount(provider, served, minlength=len(room))
+        by_task = np.split(served, np.cumsum([len(one.count) for one in lots])[:-1])
+        for t, (crowd, (row, _)) in enumerate(zip(crowds, sales, strict=True)):
+            yield t, crowd.row[row], replace(lots[t], count=by_task[t])
+        if portion.min() == 1:
             return
-        room[full] = 0.0  # but for what rounding down left over
-        crowds = following
+        crowds = [
+            _left(crowd, row, by_task[t], lots[t].count, portion.min(), chances.random())
+            for t, (crowd, (row, _)) in enumerate(zip(crowds, sales, strict=True))
+        ]
+
+
+def _left(crowd: Crowd, row: Array, served: Array, wished: Array, portion: float, u: float) -> Crowd:
+    """Who of a crowd has not come yet, after a portion of those who want nothing and the served ones did."""
+    n = len(crowd.row)
+    nothing = crowd.users.size - np.bincount(row, wished, minlength=n)
+    gone = np.bincount(row, served, minlength=n)
+    gone += shared_out(np.round(nothing.sum() * portion), nothing, u)
+    size = (crowd.users.size - gone).astype(np.int64)
+    some = crowd.some(np.flatnonzero(size))
+    return replace(some, users=replace(some.users, size=size[size > 0]))
+
+
+def shared_out(places: float, wishes: Array, u: float) -> Array:
+    """Whole numbers (L,) that sum to `places`, each within one of its even share of them.
+
+    wishes  (L,) whole numbers, of which there are at least as many as places; nobody gets more than wished
+    u       uniform in [0, 1): decides who has the odd one (systematic sampling: Madow & Madow 1944)
+
+    >>> shared_out(4, np.array([3.0, 3.0, 2.0]), u=0.5).tolist()
+    [2.0, 1.0, 1.0]
+    """
+    total = wishes.sum()
+    if total == 0 or places == 0:
+        return np.zeros(len(wishes))
+    passed = np.floor(np.cumsum(wishes) / total * places + u)
+    passed[-1] = places
+    return np.diff(np.minimum(passed, places), prepend=0.0)  # where numbers are large, u may round up to one

@@ -34,10 +34,8 @@ class Crowd:
         return Crowd(row=self.row[at], users=self.users.rows(at), shocks=self.shocks.rows(at))
 
 
-def crowds_of(
-    parts: Parts, users: UserPopulation, shocks: Shocks, now: int
-) -> tuple[list[Crowd], Array | None]:
-    """Who asks about each task, and the task of each individual (U,)."""
+def crowds_of(parts: Parts, users: UserPopulation, shocks: Shocks, now: int) -> list[Crowd]:
+    """Who asks about each task."""
     n_tasks, chances = parts.market.n_tasks, stream(parts.seed, Role.TASKS, round=now)
     weights = np.ones((1, 1)) if users.task_weights is None else users.task_weights
     crowds = []
@@ -45,13 +43,13 @@ def crowds_of(
         passed = np.cumsum(weights, axis=1) <= chances.random(len(users.beta))[:, None]
         task = np.minimum(passed.sum(axis=1), n_tasks - 1)
         for t in range(n_tasks):
-            row = np.flatnonzero((task == t) & (users.size > 0))
+            row = np.flatnonzero(task == t)
             crowds.append(Crowd(row=row, users=users.rows(row), shocks=shocks.rows(row)))
-        return crowds, task
+        return crowds
     each = np.broadcast_to(weights, (len(users.beta), n_tasks))
     asked = chances.multinomial(users.size, each / each.sum(axis=1, keepdims=True))
     for t in range(n_tasks):
         row = np.flatnonzero(asked[:, t])
         some = replace(users.rows(row), size=asked[row, t])
         crowds.append(Crowd(row=row, users=some, shocks=shocks))
-    return crowds, None
+    return crowds

@@ -16,6 +16,7 @@ import numpy as np
 from market_sim.economy.market import Market, UserPopulation
 from market_sim.simulation.network import Network, hear
 from market_sim.theory.arrays import Array
+from market_sim.theory.blocks import over_blocks
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -69,17 +70,32 @@ class Lived:
 def lived(experience: Experience, estimates: Array, happened: Lived) -> Array:
     """The estimates after a round, (T, N, U) float32; those before are left as they were."""
     after = np.empty_like(estimates)
-    for task, provider in np.ndindex(estimates.shape[:2]):
-        before, new = estimates[task, provider], after[task, provider]
-        np.subtract(experience.prior[task], before, out=new)
-        new *= np.float32(experience.forgetting)
-        new += before
-        own = np.flatnonzero((happened.task == task) & (happened.provider == provider))
-        who = happened.user[own]
-        new[who] += np.float32(experience.step) * (happened.net_usd[own].astype(np.float32) - new[who])
-        if experience.trust > 0:
-            heard = hear(experience.network, before[None])[0]
-            heard -= new
-            heard *= np.float32(experience.trust)
-            new += heard
+    n_tasks, n_providers, n_users = estimates.shape
+    forgetting, step = np.float32(experience.forgetting), np.float32(experience.step)
+    trust = np.float32(experience.trust)
+
+    def forget(users: slice) -> None:
+        before, new = estimates[:, :, users], after[:, :, users]
+        if forgetting > 0:
+            np.subtract(experience.prior[:, None, users], before, out=new)
+            new *= forgetting
+            new += before
+        else:
+            new[...] = before
+
+    over_blocks(forget, n_users)
+    # One index into the flattened table: a good deal faster than three.
+    place = (happened.task * n_providers + happened.provider) * n_users + happened.user
+    flat = after.reshape(-1)
+    flat[place] += step * (happened.net_usd.astype(np.float32) - flat[place])
+    if trust > 0:
+        for task in range(n_tasks):
+            heard, new = hear(experience.network, estimates[task]), after[task]
+
+            def listen(users: slice, heard: Array = heard, new: Array = new) -> None:
+                heard[:, users] -= new[:, users]
+                heard[:, users] *= trust
+                new[:, users] += heard[:, users]
+
+            over_blocks(listen, n_users)
     return after

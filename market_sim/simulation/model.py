@@ -22,12 +22,13 @@ from market_sim.economy.market import (
 )
 from market_sim.economy.quality import PAPER_METHODS, bundled_curves, select_curves
 from market_sim.economy.regimes import REGIMES
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, named
 from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
 from market_sim.simulation.events import carry_over
 from market_sim.simulation.recorder import PROVIDER_COLUMNS, ROUND_COLUMNS, Recorder
 from market_sim.simulation.round import Activation, Demand, Parts, Record, State, begin, play_round
 from market_sim.theory.learning import RULES
+from market_sim.theory.rule import PLANNED
 
 MOST_USER_AGENTS = 10_000
 """Up to this many individuals are one agent each; more are one agent together."""
@@ -43,7 +44,7 @@ class MarketModel(mesa.Model):
     method      "majority_voting", "best_of_n" or "reasoning_effort"
     models      a name or several, None for all that were evaluated so
     regime      a name in REGIMES
-    rule        a name in RULES, for every provider
+    rule        a name in RULES, for every provider; a planner has its own, "planned"
     activation  "default", "one_at_a_time" or "simultaneous" (docs/round.md)
     beta        users' rationality, 1/USD
     margin      price over cost, minus one
@@ -86,8 +87,7 @@ class MarketModel(mesa.Model):
             ("activation", activation, get_args(Activation)),
             ("demand", demand, get_args(Demand)),
         ):
-            if not isinstance(value, str) or value not in known:
-                raise not_one_of(f"MarketModel: {name}", value, known)
+            named(f"MarketModel: {name}", value, known)
         most = MOST_PEOPLE if demand == "expected" else MOST_INDIVIDUALS
         _check_number("beta", beta, Real, lambda x: 0 <= x <= MOST_RATIONAL, f"from 0 to {MOST_RATIONAL:g}")
         _check_number("margin", margin, Real, lambda x: 0 < x <= 1e6, "above 0 and at most 1e+06")
@@ -114,7 +114,7 @@ class MarketModel(mesa.Model):
         seed = rng if isinstance(rng, int) else self.rng.integers(2**63)
         check_decisive(market, np.array([beta]), 1.0, "MarketModel")
         population = (continuum if demand == "expected" else alike_users)(users, beta)
-        family, prepared = RULES[rule], REGIMES[regime]
+        family, prepared = RULES["planned" if regime in PLANNED else rule], REGIMES[regime]
         self._begin(
             Parts(
                 market=market,
@@ -145,11 +145,7 @@ class MarketModel(mesa.Model):
         self.recorder = Recorder(parts.market.tasks, parts.market.providers)
         for index in range(parts.market.n_providers):
             ProviderAgent(self, index)
-        if parts.users.individuals and parts.users.n_people > MOST_USER_AGENTS:
-            CrowdAgent(self)
-        else:
-            for row in range(len(parts.users.beta)):
-                UserAgent(self, row)
+        self._meet_users()
         self.datacollector = mesa.DataCollector(
             model_reporters={
                 name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
@@ -158,12 +154,30 @@ class MarketModel(mesa.Model):
         )
         self._keep()
 
+    def _meet_users(self) -> None:
+        """One agent for each row of the users, or one for all where there are too many."""
+        rows = len(self.parts.users.beta)
+        crowded = self.parts.users.individuals and self.parts.users.n_people > MOST_USER_AGENTS
+        met = self.agents_by_type.get(UserAgent, ())
+        for agent in list(met):
+            if crowded or agent.row >= rows:
+                agent.remove()
+        if crowded:
+            if not self.agents_by_type.get(CrowdAgent):
+                CrowdAgent(self)
+            return
+        for agent in list(self.agents_by_type.get(CrowdAgent, ())):
+            agent.remove()
+        for row in range(len(self.agents_by_type.get(UserAgent, ())), rows):
+            UserAgent(self, row)
+
     def step(self) -> None:
         """Play one round, after the events that come before it."""
         after = self.later.get(self.state.round + 1)
         if after is not None:
             self.state = carry_over(self.parts, after, self.state)
             self.parts = after
+            self._meet_users()
         self.state, self.record = play_round(self.parts, self.state)
         self._keep()
 

@@ -14,18 +14,21 @@ import os
 from array import array
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, check_parameters, named
+from market_sim.simulation.compiled import compiled_hearing
 from market_sim.theory.arrays import Array
-from market_sim.theory.rule import Parameter
+from market_sim.theory.blocks import over_blocks
+from market_sim.theory.parameters import Parameter
 from market_sim.theory.streams import Role, stream
 
 Trust = Literal["equal", "degree"]
@@ -45,6 +48,10 @@ BLOCK = 65536
 
 THREADS = min(os.cpu_count() or 1, 4)
 """Blocks of users do not depend on each other, so their number changes the time and nothing else."""
+
+
+WORTH_COMPILING = 100_000
+"""Users from which on it pays to wait for the compiler, half a second once."""
 
 
 class Block(NamedTuple):
@@ -78,6 +85,21 @@ class Network:
     @property
     def n_users(self) -> int:
         return len(self.indptr) - 1
+
+    def of_first(self, n_users: int) -> "Network":
+        """The links among the first of the users; shares of what is heard sum to one again."""
+        if n_users == self.n_users:
+            return self
+        if self.complete:
+            return replace(self, indptr=self.indptr[: n_users + 1].copy())
+        weights = np.ones(len(self.indices)) if self.trust is None else self.trust.astype(float)
+        shape = (self.n_users, self.n_users)
+        rows = csr_array((weights, self.indices, self.indptr), shape=shape)[:n_users, :n_users]
+        return Network(
+            indptr=rows.indptr,
+            indices=rows.indices,
+            trust=None if self.trust is None else _shares(rows.data, rows.indptr),
+        )
 
     @cached_property
     def blocks(self) -> list[Block]:
@@ -135,13 +157,26 @@ def _links(graph: Any) -> Array:
     return np.fromiter(chain.from_iterable(graph.edges()), dtype=np.int32).reshape(-1, 2)
 
 
-class EvenNumber(Parameter):
-    """A parameter that is a whole number, and even."""
+@dataclass(frozen=True, kw_only=True)
+class EvenNumber:
+    """A parameter that is a whole number, and even: its default, and the least and the most it may be."""
+
+    meaning: str
+    default: int
+    least: int
+    most: int
 
     def check(self, where: str, value: Any) -> int:
-        if super().check(where, value) % 2:
-            raise InputError(f"{where} = {value!r} is not allowed; it must be an even number")
+        """The value as an int.  Raises InputError for anything else."""
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not self.least <= value <= self.most or value % 2:
+            raise InputError(f"{where} = {value!r} is not allowed; it must be {self.allowed}")
         return int(value)
+
+    @property
+    def allowed(self) -> str:
+        """In words: "an even number, at least 2 and at most 1000"."""
+        return f"an even number, at least {self.least} and at most {self.most}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +187,7 @@ class NetworkKind:
     summary: str
     source: str
     draw: Callable[..., Array | None]
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter | EvenNumber] = field(default_factory=dict)
 
 
 _REAL = Parameter(meaning="mean number of neighbours", default=6, least=0.01, most=1000)
@@ -199,28 +234,32 @@ NETWORKS: dict[str, NetworkKind] = {
 }
 
 
-def make_network(
-    kind: str, n_users: int, seed: int, *, trust: Trust = "equal", where: str = "network", **parameters: Any
-) -> Network:
-    """The network of a kind among n_users users; parameters that are not given have their defaults.
+NO_PARAMETERS: Mapping[str, Any] = MappingProxyType({})
 
-    where  names the place in error sentences, "file.toml: users.network"
+
+def make_network(
+    kind: str,
+    n_users: int,
+    seed: int,
+    parameters: Mapping[str, Any] = NO_PARAMETERS,
+    *,
+    trust: Trust = "equal",
+    where: str = "network",
+) -> Network:
+    """The network of a kind among n_users users.
+
+    parameters  those of the kind, by name; the ones that are not given have their defaults
+    where       names the place in error sentences, "file.toml: users.network"
     The same seed gives the same network, under the same version of networkx.
     Raises InputError for a word or number that is not allowed, for too few users to be neighbours, and
     for more than MOST_LINKS links.
 
-    >>> make_network("small_world", 5, seed=1, neighbours=2, rewire=0).indices.reshape(5, 2).tolist()
+    >>> make_network("small_world", 5, 1, {"neighbours": 2, "rewire": 0}).indices.reshape(5, 2).tolist()
     [[1, 4], [0, 2], [1, 3], [2, 4], [0, 3]]
     """
-    if kind not in NETWORKS:
-        raise not_one_of(f"{where}.kind", kind, NETWORKS)
-    _check_trust(where, trust, Trust)
-    known = NETWORKS[kind].parameters
-    for name in parameters:
-        if not known:
-            raise InputError(f"{where}: {kind} has no parameters, got {name!r}")
-        if name not in known:
-            raise not_one_of(f"{where}: parameter of {kind}", name, known)
+    known = NETWORKS[named(f"{where}.kind", kind, NETWORKS)].parameters
+    named(f"{where}.trust", trust, get_args(Trust))
+    check_parameters(where, kind, parameters, known)
     values = {name: p.check(f"{where}.{name}", parameters.get(name, p.default)) for name, p in known.items()}
     neighbours = values.get("neighbours", 0)
     most = min(n_users - 1, 2 * MOST_LINKS // n_users)
@@ -235,21 +274,23 @@ def make_network(
     return _network(links, np.ones(len(links)), n_users, trust)
 
 
-def _check_trust(where: str, trust: str, allowed: Any) -> None:
-    if trust not in get_args(allowed):
-        raise not_one_of(f"{where}.trust", trust, get_args(allowed))
-
-
 def _network(links: Array, weight: Array, n_users: int, trust: FileTrust) -> Network:
     """The network of some links (M, 2), each given once, and their weights (M,) above zero."""
     ends = np.concatenate([links, links[:, ::-1]]).T
     rows = csr_array((np.concatenate([weight, weight]), (ends[0], ends[1])), shape=(n_users, n_users))
     degree = np.diff(rows.indptr)
     weights = {"given": rows.data, "degree": degree[rows.indices].astype(float), "equal": None}[trust]
-    if weights is not None:
-        sums = np.add.reduceat(weights, rows.indptr[:-1][degree > 0])
-        weights = (weights / np.repeat(sums, degree[degree > 0])).astype(np.float32)
-    return Network(indptr=rows.indptr, indices=rows.indices, trust=weights)
+    shares = None if weights is None else _shares(weights, rows.indptr)
+    return Network(indptr=rows.indptr, indices=rows.indices, trust=shares)
+
+
+def _shares(weights: Array, indptr: Array) -> Array:
+    """Weights as shares of those in their row, (E,) float32."""
+    degree = np.diff(indptr)
+    if not len(weights):
+        return weights.astype(np.float32)
+    sums = np.add.reduceat(weights, indptr[:-1][degree > 0])
+    return (weights / np.repeat(sums, degree[degree > 0])).astype(np.float32)
 
 
 # --- Networks from files ----------------------------------------------------------------------------
@@ -258,28 +299,29 @@ WANTED = "wanted is a link per line, two users and, if it is not 1, a weight"
 
 
 def read_network(
-    path: Path | str, n_users: int, *, trust: FileTrust = "given", where: str = "network"
+    path: Path | str, n_users: int, *, trust: FileTrust = "given", where: str | None = None
 ) -> Network:
     """The network of an edge list: lines "a b" or "a b weight", users being numbered 0 to n_users - 1.
 
     What follows a # is a comment.  A weight counts both ways, and within a row only: weights need not sum
     to anything.
-    where  names the place of `trust` in its error sentence
+    where  the place that names the file, "file.toml: users.network", which error sentences begin with
     Raises InputError, naming file and line, for anything a link cannot be.
     """
-    _check_trust(where, trust, FileTrust)
+    named(f"{where or 'network'}.trust", trust, get_args(FileTrust))
+    begin = "" if where is None else f"{where}.file: "
     try:
         text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     except (OSError, ValueError) as error:  # ValueError: a name that no file can have
         reason = getattr(error, "strerror", error)
-        raise InputError(f"{str(path)!r} cannot be read as a file of links: {reason}") from None
+        raise InputError(f"{begin}{str(path)!r} cannot be read as a file of links: {reason}") from None
     links, weights = array("i"), array("d")
     line_of: dict[tuple[int, int], int] = {}
     for number, line in enumerate(text.split("\n"), start=1):
         cells = line.partition("#")[0].split()
         if not cells:
             continue
-        place = f"{path}: line {number}"
+        place = f"{begin}{path}: line {number}"
         if len(cells) not in (2, 3):
             raise InputError(f"{place} has {len(cells)} columns; {WANTED}")
         a, b = (_user(cell, n_users, place) for cell in cells[:2])
@@ -291,7 +333,7 @@ def read_network(
         links.extend((a, b))
         weights.append(_weight(cells[2], place) if len(cells) == 3 else 1.0)
     if not links:
-        raise InputError(f"{path}: has no links; {WANTED}")
+        raise InputError(f"{begin}{path}: has no links; {WANTED}")
     return _network(np.array(links).reshape(-1, 2), np.array(weights), n_users, trust)
 
 
@@ -323,13 +365,20 @@ def hear(network: Network, estimates: Array) -> Array:
 
     estimates  (N, U)  float32 or float64, finite
     returns    (N, U)  of the same type; a user who hears nobody has its own back
-    Sums are taken in float64 and in the order of the links, so what is heard depends neither on BLOCK nor
-    on THREADS, and what all agree on stays as it is.  Providers may be heard of one at a time, as
-    estimates[i : i + 1], where memory is short.
+    Sums are taken in float64 and in the order of the links, so what is heard depends neither on BLOCK, nor
+    on THREADS, nor on whether it is compiled, and what all agree on stays as it is.  Providers may be heard
+    of one at a time, as estimates[i : i + 1], where memory is short.
     """
     if estimates.shape[1] != network.n_users:
         raise ValueError(f"estimates are of {estimates.shape[1]} users, the network is of {network.n_users}")
     heard = np.empty_like(estimates)
+    compiled = compiled_hearing() if network.n_users >= WORTH_COMPILING and not network.complete else None
+    if compiled is not None:
+        weights = np.ones(1, np.float32) if network.trust is None else network.trust
+        by_user = np.ascontiguousarray(estimates.T)
+        links = network.indptr, network.indices, weights, by_user, heard
+        over_blocks(lambda users: compiled(users.start, users.stop, *links), network.n_users)
+        return heard
     with ThreadPoolExecutor(THREADS) as pool:
         in_turn = pool.map if len(network.blocks) > 1 else map
         for row, out in zip(estimates, heard, strict=True):

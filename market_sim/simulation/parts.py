@@ -31,6 +31,7 @@ class Parts:
                    or turns for reply rules and everybody for the rest (default)
     demand         "expected": a continuum of users; "sampled": draws from the probabilities
     active         (N,) bool, who is in the market; None: everybody
+    turns_from     the round in which those began to take turns: the first, or that of the last entry or exit
     capacity       (N,) requests that each can serve in a round; None: any number
     experience     how users learn what offers are worth; None: they know
     start_levels   (T, N) index of the compute level each provider starts at, or (N,) for all tasks; None: its
@@ -47,6 +48,7 @@ class Parts:
     demand: Demand = "sampled"
     seed: int = 0
     active: Array | None = None
+    turns_from: int = 1
     capacity: Array | None = None
     experience: Experience | None = None
     start_levels: Array | None = None

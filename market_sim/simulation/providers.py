@@ -38,9 +38,11 @@ def blank_memories(parts: Parts) -> tuple[Memory, ...]:
 def movers(parts: Parts, now: int) -> Array:
     """Whose turn it is to revise, (N,) bool."""
     n = parts.market.n_providers
-    cycle, turn = divmod(now - 1, len(parts.present))
+    cycle, turn = divmod(now - parts.turns_from, len(parts.present))
+    # Numbered so that no two cycles of a run share an order, whoever came and went between them.
+    order = activation_order(parts.seed, len(parts.present), parts.turns_from - 1 + cycle)
     in_turn = np.zeros(n, dtype=bool)
-    in_turn[parts.present[activation_order(parts.seed, len(parts.present), cycle)[turn]]] = True
+    in_turn[parts.present[order[turn]]] = True
     if parts.activation == "default":
         in_turn |= np.array([rule.information != "reply" for rule in parts.rules])
     elif parts.activation == "simultaneous":
@@ -58,7 +60,7 @@ def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now
     actions = state.actions.copy()
     for task in range(market.n_tasks):
         grid = regime.actions(regime, market, task)
-        plan = None if regime.plan is None else regime.plan(regime, market, task, parts.askers[task])
+        plan = regime.plan(regime, market, task, parts.askers[task]) if regime.plan else None
         for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
             rows = np.flatnonzero(moving[members])
             who = members[rows]
@@ -72,7 +74,7 @@ def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now
                 current=state.actions[task, who],
                 allowed=grid.allowed[place[who]],
                 steps=grid.steps,
-                recommended=None if plan is None else plan[place[who]],
+                recommended=plan[place[who]] if plan is not None and rule.information == "plan" else None,
                 payoffs=payoffs,
             )
             count = len(grid.level) if rule.functions.draws is None else rule.functions.draws
@@ -91,14 +93,20 @@ def learner_name(market: Market, provider: int, task: int) -> str:
 
 
 def learn(
-    parts: Parts, state: State, users: UserPopulation, moving: Array, profit_usd: Array
+    parts: Parts,
+    state: State,
+    users: UserPopulation,
+    moving: Array,
+    profit_usd: Array,
+    arrived: tuple[float, ...],
 ) -> tuple[Memory, ...]:
     """The memories after each rule has been told what it may know of the round.
 
     profit_usd  (T, N)  what each provider earned in the round, by task
+    arrived     requests of each task
     """
     market = parts.open_market
-    requests = np.array([asked.n_people for asked in parts.askers])[:, None]
+    requests = np.array(arrived)[:, None]
     per_request = np.divide(profit_usd, requests, out=np.zeros_like(profit_usd), where=requests > 0)
     memories = []
     for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
@@ -136,13 +144,14 @@ def _feedback(
     if rule.information == "full":
         seen = counterfactual(parts, state.actions, users, task, place)
         told["payoffs"] = Payoffs(seen.usd() / scale[:, None], seen.logs)
-    if rule.information in ("own", "rivals"):
+    everybody = (len(who), parts.market.n_providers)
+    if rule.information in ("own", "actions", "rivals"):
         told["profit"] = profit[who] / scale
+    if rule.information in ("actions", "rivals"):
+        told["actions"] = np.broadcast_to(state.actions[task], everybody)
     if rule.information == "rivals":
-        everybody = (len(who), parts.market.n_providers)
         away = np.full(parts.market.n_providers, -np.inf)
         away[parts.present] = profit[parts.present]
-        told["actions"] = np.broadcast_to(state.actions[task], everybody)
         told["profits"] = np.broadcast_to(away, everybody)
     return Feedback(
         action=state.actions[task, who],

@@ -10,6 +10,7 @@ from market_sim.economy.auctions import first_best_welfare
 from market_sim.economy.ledger import Ledger
 from market_sim.economy.market import Market, UserPopulation
 from market_sim.economy.regime import Regime
+from market_sim.simulation.nearness import nearness, no_equilibria
 from market_sim.simulation.parts import Parts, State
 from market_sim.simulation.providers import counterfactual
 from market_sim.simulation.trading import Trade
@@ -23,6 +24,7 @@ class RoundRow:
 
     accuracy is of served requests, NaN where there are none; inefficiency and first_best_gap_usd compare
     expected welfare with the best of the same allocation and with the first best (docs/theory.md 2.8);
+    equilibrium_steps are levels from the nearest exact equilibrium, NaN where there is no list of them;
     estimate_error_usd is how far users' estimates are off, on average.
     """
 
@@ -42,6 +44,7 @@ class RoundRow:
     inefficiency: float
     first_best_gap_usd: float
     nashconv_usd: float
+    equilibrium_steps: float
     estimate_error_usd: float
 
 
@@ -114,6 +117,7 @@ def record_of(parts: Parts, state: State, users: UserPopulation, trade: Trade) -
         inefficiency=float(inefficiency(best, expected_welfare)),
         first_best_gap_usd=first - expected_welfare,
         nashconv_usd=nashconv(parts, state, users) if costly else float("nan"),
+        equilibrium_steps=_equilibrium_steps(parts, state) if costly else float("nan"),
         estimate_error_usd=_estimate_error(parts, state) if costly else float("nan"),
     )
     return Record(
@@ -195,8 +199,7 @@ def nashconv(parts: Parts, state: State, users: UserPopulation) -> float:
 
 @lru_cache(maxsize=16)
 def _remembered_nashconv(parts: Parts, actions: bytes) -> float:
-    shape = (parts.market.n_tasks, parts.market.n_providers)
-    return _nashconv(parts, np.frombuffer(actions, dtype=np.int64).reshape(shape), parts.users)
+    return _nashconv(parts, _actions_from(parts, actions), parts.users)
 
 
 def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
@@ -209,10 +212,30 @@ def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
     return float(_over_tasks(parts, gains))
 
 
+def _equilibrium_steps(parts: Parts, state: State) -> float:
+    if no_equilibria(parts) is not None:
+        return float("nan")
+    return _remembered_steps(parts, state.actions.tobytes())
+
+
+@lru_cache(maxsize=16)
+def _remembered_steps(parts: Parts, actions: bytes) -> float:
+    return float(nearness(parts, _actions_from(parts, actions)[None][:, :, parts.present]).level_steps[0])
+
+
+def _actions_from(parts: Parts, actions: bytes) -> Array:
+    """The (T, N) actions that gave these bytes."""
+    shape = (parts.market.n_tasks, parts.market.n_providers)
+    return np.frombuffer(actions, dtype=np.int64).reshape(shape)
+
+
 def _estimate_error(parts: Parts, state: State) -> float:
-    """Mean distance between what users believe they net from offers and what they net, USD."""
+    """Mean distance between what users believe they net from offers and what they net, USD; undefined in an
+    auction, where who does not win nets nobody anything."""
     if state.estimates is None:
         return 0.0
+    if parts.regime.bids:
+        return float("nan")
     regime, market, users, estimates = parts.regime, parts.open_market, parts.users, state.estimates
 
     def error(parts: Parts, task: int) -> Array:

@@ -57,7 +57,7 @@ def play_round(parts: Parts, state: State) -> tuple[State, Record]:
         profit[task, parts.present] = ledger.revenue_usd - ledger.cost_usd
     played = replace(
         moved,
-        memories=learn(parts, moved, users, moving, profit),
+        memories=learn(parts, moved, users, moving, profit, done.arrived),
         last_provider=_last_provider(parts, state, done),
         estimates=_estimates(parts, state, done),
     )

@@ -51,7 +51,7 @@ class Trade:
     log_sum_usd       expected log-sum surplus per arriving request of each task; None where choice has no
                       noise
     drawn             None under expected demand
-    task              (U,) the task each individual asks about; None where there is one
+    arrived           requests of each task that came in the round
     """
 
     expected: tuple[Ledger, ...]
@@ -59,7 +59,7 @@ class Trade:
     unserved: tuple[float, ...]
     log_sum_usd: tuple[float | None, ...]
     drawn: tuple[Drawn, ...] | None
-    task: Array | None
+    arrived: tuple[float, ...]
 
 
 def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) -> Trade:
@@ -72,7 +72,7 @@ def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) 
     facing = users.facing(present, parts.market.n_providers)
     asked = parts.askers if users is parts.users else tuple(facing.asking(t) for t in range(market.n_tasks))
     drawing = now is not None and parts.demand == "sampled"
-    plain = market.n_tasks == 1 and parts.capacity is None and bool((users.size > 0).all())
+    plain = market.n_tasks == 1 and parts.capacity is None
     shocks = shocks_of(parts, now) if drawing and now is not None else None
 
     matches = [
@@ -95,13 +95,14 @@ def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) 
             unserved=tuple(unserved),
             log_sum_usd=log_sums,
             drawn=None,
-            task=None,
+            arrived=tuple(users.n_people for users in asked),
         )
-    task = None
+    arrived: tuple[float, ...] = (parts.users.n_people,)
     if plain:
         sold = [matches[0].sales]
     else:
-        crowds, task = crowds_of(parts, facing, shocks, now)
+        crowds = crowds_of(parts, facing, shocks, now)
+        arrived = tuple(crowd.users.n_people for crowd in crowds)
         sold = drawn_sales(parts, standing, crowds, now)
     ledgers, drawn = [], []
     for t, (row, found) in enumerate(sold):
@@ -116,7 +117,7 @@ def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) 
         unserved=tuple(unserved),
         log_sum_usd=log_sums,
         drawn=tuple(drawn),
-        task=task,
+        arrived=arrived,
     )
 
 

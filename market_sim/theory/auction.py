@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from market_sim.theory.arrays import Array
-from market_sim.theory.choice import OUTSIDE, blocks
+from market_sim.theory.blocks import blocks
+from market_sim.theory.choice import OUTSIDE
 
 EFFICIENT = -1
 """In place of a level: the one with the largest surplus for the request at hand."""

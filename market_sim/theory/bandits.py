@@ -26,6 +26,11 @@ def epsilon_greedy(exploration: float, step: float) -> Functions:
 
     Estimates move by `step` towards each profit, or by one over the times played where that is more
     (Sutton & Barto 2018, chapter 2).
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 3), bool), steps=np.arange(3)[:, None])
+    >>> known = Estimates(np.ones((1, 3)), np.array([[0.1, 0.3, 0.2]]))
+    >>> [epsilon_greedy(0.1, 0.1).act(known, view, np.array([[u, 0.9]])).item() for u in (0.05, 0.5)]
+    [2, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -44,6 +49,11 @@ def ucb1(confidence: float) -> Functions:
     """The largest mean plus sqrt(confidence * ln t / times played), untried actions first.
 
     confidence = 2 is UCB1 (Auer, Cesa-Bianchi & Fischer 2002), for payoffs in [0, 1].
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> known = Estimates(np.array([[90.0, 10.0]]), np.array([[0.5, 0.4]]))
+    >>> [ucb1(c).act(known, view, np.zeros((1, 0))).item() for c in (0.0, 2.0)]
+    [0, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -65,6 +75,11 @@ def thompson(noise: float) -> Functions:
 
     Beliefs are normal: mean of the profits, deviation noise / sqrt(times played + 1) (Thompson 1933;
     normal beliefs as in Agrawal & Goyal 2013).
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> known = Estimates(np.array([[99.0, 0.0]]), np.array([[0.5, 0.4]]))
+    >>> [thompson(0.1).act(known, view, np.array([[0.5, u]])).item() for u in (0.5, 0.9)]
+    [0, 1]
     """
 
     def act(memory: Estimates, view: View, uniforms: Array) -> Array:
@@ -83,12 +98,15 @@ def thompson(noise: float) -> Functions:
     return Functions(act=act, start=_unknown, update=update, draws=None)
 
 
-def exp3(exploration: float) -> Functions:
+def exp3(exploration: float, rate: float) -> Functions:
     """Weights exponential in estimated total profits, mixed with a share of uniform play.
 
     The chosen action's profit is divided by the probability it was chosen with (Auer, Cesa-Bianchi, Freund
-    & Schapire 2002).  For payoffs in [0, 1] the expected regret is at most
+    & Schapire 2002).  For payoffs in [0, 1] and rate = 1 the expected regret is at most
     (e - 1) exploration G + A ln A / exploration, G what the best action would have earned (theorem 3.1).
+
+    >>> exp3_chances(np.log([[1.0, 3.0]]), np.ones((1, 2), bool), exploration=0.2).round(3).tolist()
+    [[0.3, 0.7]]
     """
 
     def act(memory: Array, view: View, uniforms: Array) -> Array:
@@ -96,7 +114,7 @@ def exp3(exploration: float) -> Functions:
 
     def update(memory: Array, feedback: Feedback) -> Array:
         chance = _at(exp3_chances(memory, feedback.allowed, exploration), feedback.action)
-        step = exploration / feedback.allowed.sum(axis=1) * _told(feedback.profit) / chance
+        step = rate * exploration / feedback.allowed.sum(axis=1) * _told(feedback.profit) / chance
         # An action that was not chosen this round says nothing of how likely it was.
         return _add_at(memory, feedback.action, np.where(feedback.moved, step, 0.0))
 
@@ -138,7 +156,8 @@ def _add_at(table: Array, action: Array, amount: Array | float) -> Array:
 
 
 class Chart(NamedTuple):
-    """Values of actions by state: q (P, S, A), the state each learner is in (P,), rounds played (P,)."""
+    """Values of actions by state: q (P, S, A), the state each learner is in (P,), NOWHERE before the first
+    round where states are what was done last, and rounds played (P,)."""
 
     q: Array
     state: Array
@@ -146,12 +165,19 @@ class Chart(NamedTuple):
 
 
 MOST_STATES = 100_000
+NOWHERE = -1
 
 
 def q_learning(step: float, discount: float, decay: float, recall: str) -> Functions:
     """Q-learning with exploration that fades as e^(-decay t) (Watkins 1989; Calvano et al. 2020).
 
     recall  what a state is: nothing ("none"), its own last action ("own"), everybody's ("all")
+
+    >>> told = Feedback(action=np.array([1]), moved=np.array([True]), allowed=np.ones((1, 2), bool),
+    ...                 profit=np.array([0.8]))
+    >>> rule = q_learning(step=0.5, discount=0.0, decay=0.0, recall="none")
+    >>> rule.update(rule.start(1, 2, 9), told).q.tolist()
+    [[[0.0, 0.4]]]
     """
 
     def start(n_learners: int, n_actions: int, n_providers: int) -> Chart:
@@ -162,10 +188,12 @@ def q_learning(step: float, discount: float, decay: float, recall: str) -> Funct
                 f'{MOST_STATES:,} are allowed: use recall = "own", or fewer models'
             )
         zeros = np.zeros(n_learners, dtype=np.int64)
-        return Chart(np.zeros((n_learners, states, n_actions)), zeros, zeros)
+        first = zeros if recall == "none" else np.full(n_learners, NOWHERE)
+        return Chart(np.zeros((n_learners, states, n_actions)), first, zeros)
 
     def act(memory: Chart, view: View, uniforms: Array) -> Array:
-        value = np.where(view.allowed, _at(memory.q, memory.state), -np.inf)
+        known = (memory.state != NOWHERE)[:, None]
+        value = np.where(view.allowed, np.where(known, _at(memory.q, memory.state), 0.0), -np.inf)
         greedy = keep_or_first(value == value.max(axis=1, keepdims=True), view.current)
         explores = uniforms[:, 0] < np.exp(-decay * memory.rounds)
         return np.where(explores, draw(view.allowed * 1.0, uniforms[:, 1]), greedy)
@@ -179,12 +207,11 @@ def q_learning(step: float, discount: float, decay: float, recall: str) -> Funct
             state = _place_of(_told(feedback.actions), memory.q.shape[-1])
         ahead = np.where(feedback.allowed, _at(memory.q, state), -np.inf).max(axis=1)
         q = memory.q.copy()
-        q[rows, memory.state, action] += step * (
-            _told(feedback.profit) + discount * ahead - q[rows, memory.state, action]
-        )
+        error = _told(feedback.profit) + discount * ahead - q[rows, memory.state, action]
+        q[rows, memory.state, action] += np.where(memory.state == NOWHERE, 0.0, step * error)
         return Chart(q, state, memory.rounds + 1)
 
-    information: Information = "rivals" if recall == "all" else "own"
+    information: Information = "actions" if recall == "all" else "own"
     return Functions(act=act, start=start, update=update, draws=2, information=information)
 
 
@@ -202,7 +229,13 @@ class Example(NamedTuple):
 
 def imitation(inertia: float, exploration: float) -> Functions:
     """What the most profitable provider did, its own action if that is it; now and then any action
-    (imitate the best: Vega-Redondo 1997).  An example it cannot follow leaves it where it is."""
+    (imitate the best: Vega-Redondo 1997).  An example it cannot follow leaves it where it is.
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 3), bool), steps=np.arange(3)[:, None])
+    >>> rule, richest = imitation(inertia=0.5, exploration=0.0), Example(np.array([2]), np.array([True]))
+    >>> [rule.act(richest, view, np.array([[u, 0.5, 0.5]])).item() for u in (0.4, 0.6)]
+    [0, 2]
+    """
 
     def start(n_learners: int, n_actions: int, n_providers: int) -> Example:
         return Example(np.zeros(n_learners, dtype=np.int64), np.zeros(n_learners, dtype=bool))

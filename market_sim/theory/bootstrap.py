@@ -2,7 +2,7 @@
 
 A benchmark's questions are a sample of the questions there might have been.  A draw takes Q of the Q
 questions with replacement and averages again.  The same questions are drawn for every curve, so that what is
-common to all models (a draw of easy questions) stays common (docs/theory.md section 8).
+common to all models (a draw of easy questions) stays common (docs/theory.md section 9).
 """
 
 import numpy as np

@@ -10,19 +10,17 @@ here exponentiates a value before the largest one has been taken away: shares ar
 (one provider takes all) and at beta = 0 (everyone chooses at random).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from market_sim.theory.arrays import Array, log_sum
+from market_sim.theory.blocks import over_blocks
 
 OUTSIDE = -1
 """The index that stands for "bought nothing" wherever a choice is an index."""
-
-BLOCK = 16384
-"""Users worked on at a time: small enough for the processor's cache, large enough to hide the
-interpreter.  A constant, because the order in which numbers are added must not depend on the machine."""
 
 
 def log_total(values: Array, beta: Array | float, outside_value: Array | float = 0.0) -> Array:
@@ -96,11 +94,6 @@ class Choices:
     log_sum_usd: float
 
 
-def blocks(n_users: int) -> Iterator[slice]:
-    """The users, BLOCK at a time."""
-    return (slice(start, min(start + BLOCK, n_users)) for start in range(0, n_users, BLOCK))
-
-
 Utilities = Callable[[slice], Array]
 """beta times what users think they net from each provider, for a block of users: (N, u), the caller's own."""
 
@@ -135,36 +128,47 @@ def choose(
     index = None if uniforms is None else np.empty(n_users, dtype=np.int16)
     believed = utilities or true_utilities(quality, price, value_scale, beta)
 
-    shares, unserved, value_shares, surpluses = [], [], [], []
-    for block in blocks(n_users):
+    def chosen(block: slice) -> tuple[Any, ...]:
         scale, rationality, people = value_scale[block], beta[block], weight[block]
         utility = believed(block)
-        odds, top, outside = _odds(utility, rationality * outside_value)
+        top = np.maximum(utility.max(axis=0), rationality * outside_value)
+        utility -= top
+        odds, outside = np.exp(utility), np.exp(rationality * outside_value - top)
         total = odds.sum(axis=0) + outside
         if index is not None and uniforms is not None:
             index[block] = _pick(odds, uniforms[block] * total)
-        surplus = top + np.log(total) - rationality * outside_value
-        if utilities is not None:
-            # Taste is what noise adds to beliefs; what is then enjoyed is the true value.
-            truth = true_utilities(quality, price, scale, rationality)(slice(None))
-            gap = np.subtract(truth, utility, out=np.zeros_like(truth), where=np.isfinite(utility))
-            surplus += (odds * gap).sum(axis=0) / total
+        surplus = np.log(total) - rationality * outside_value
+        if utilities is None:
+            surplus += top
+        else:  # without what they believe to net: sum s_i utility_i, of which top is in all but the outside's
+            np.maximum(utility, NO_CHANCE, out=utility)
+            surplus += (top * outside - np.einsum("iu,iu->u", odds, utility)) / total
         with np.errstate(over="ignore"):
             surplus = np.divide(
                 surplus, rationality, out=np.full_like(surplus, np.inf), where=rationality > 0
             )
-            surpluses.append((surplus * people).sum())
+            surplus_usd = (surplus * people).sum()
         people = people / total
-        shares.append(odds @ people)
-        unserved.append(outside @ people)
-        value_shares.append(odds @ (people * scale))
+        # Not by matrix products: their library has threads of its own, which would wait for these.
+        share, value_share = (np.einsum("iu,u->i", odds, weight) for weight in (people, people * scale))
+        return share, (outside * people).sum(), value_share, surplus_usd
+
+    found = over_blocks(chosen, n_users)
+    share, value_share = (np.sum([one[part] for one in found], axis=0) for part in (0, 2))
+    unserved, surplus_usd = (float(np.sum([one[part] for one in found])) for part in (1, 3))
+    if utilities is not None:  # taste is what noise adds to beliefs; what is then enjoyed is the true value
+        surplus_usd += float((quality * value_share - price * share).sum())
     return Choices(
         index=index,
-        share=np.sum(shares, axis=0),
-        unserved=float(np.sum(unserved)),
-        value_share=np.sum(value_shares, axis=0),
-        log_sum_usd=float(np.sum(surpluses)),
+        share=share,
+        unserved=unserved,
+        value_share=value_share,
+        log_sum_usd=surplus_usd,
     )
+
+
+NO_CHANCE = -746.0
+"""The exponential of anything less is exactly 0."""
 
 
 def sample_choices(
@@ -179,9 +183,15 @@ def sample_choices(
     """The choices of `choose` alone, (U,) int16, without the expected sums."""
     index = np.empty(len(beta), dtype=np.int16)
     utilities = true_utilities(quality, price, value_scale, beta)
-    for block in blocks(len(beta)):
-        odds, _, outside = _odds(utilities(block), beta[block] * outside_value)
+
+    def picked(block: slice) -> None:
+        utility, outside = utilities(block), beta[block] * outside_value
+        top = np.maximum(utility.max(axis=0), outside)
+        utility -= top
+        odds, outside = np.exp(utility, out=utility), np.exp(outside - top)
         index[block] = _pick(odds, uniforms[block] * (odds.sum(axis=0) + outside))
+
+    over_blocks(picked, len(beta))
     return index
 
 
@@ -195,15 +205,6 @@ def true_utilities(quality: Array, price: Array, value_scale: Array, beta: Array
         return utility
 
     return utilities
-
-
-def _odds(utility: Array, outside: Array) -> tuple[Array, Array, Array]:
-    """Odds of each provider (N, u) and of buying nothing (u,), the best option's being one; and the
-    exponent (u,) that was taken away."""
-    top = np.maximum(utility.max(axis=0), outside)
-    odds = utility - top
-    np.exp(odds, out=odds)
-    return odds, top, np.exp(outside - top)
 
 
 def _pick(odds: Array, threshold: Array) -> Array:

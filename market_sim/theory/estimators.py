@@ -2,7 +2,7 @@
 
 A model answered each of Q questions S times.  Spending compute n means to draw n of the S samples without
 replacement and to return one answer, or to think longer; the functions below give the probability that the
-answer is right, question by question, over all C(S, n) draws at once (docs/theory.md section 8).
+answer is right, question by question, over all C(S, n) draws at once (docs/theory.md section 9).
 
 Axes: Q questions, S samples, K compute levels.  Levels are whole numbers from 1 to S; callers check that.
 """

@@ -24,6 +24,10 @@ def hedge(rate: float) -> Functions:
 
     For payoffs in [0, 1] and rate = 1 the regret after t rounds is at most
     2 sqrt(t ln A / 2) + sqrt(ln A / 8) (Cesa-Bianchi & Lugosi 2006, theorem 2.3).
+
+    >>> seen = Totals(np.array([9.0]), np.array([[2.0, 7.0]]))  # after nine rounds the second is ahead
+    >>> hedge_weights(seen, np.ones((1, 2), bool), rate=1.0).round(3).tolist()
+    [[0.024, 1.0]]
     """
 
     def act(memory: Totals, view: View, uniforms: Array) -> Array:
@@ -46,7 +50,13 @@ def hedge_weights(memory: Totals, allowed: Array, rate: float) -> Array:
 
 def regret_matching() -> Functions:
     """Actions with probability proportional to the regret of not having played them all along, if above
-    zero; the current one where none is (unconditional: Hart & Mas-Colell 2000)."""
+    zero; the current one where none is (unconditional: Hart & Mas-Colell 2000).
+
+    >>> view = View(current=np.array([2]), allowed=np.ones((1, 3), bool), steps=np.arange(3)[:, None])
+    >>> regretted = Totals(np.array([5.0]), np.array([[-1.0, 0.5, 1.5]]))
+    >>> [regret_matching().act(regretted, view, np.array([[u]])).item() for u in (0.2, 0.3)]
+    [1, 2]
+    """
 
     def act(memory: Totals, view: View, uniforms: Array) -> Array:
         regret = np.where(view.allowed, np.maximum(memory.total, 0.0), 0.0)
@@ -63,7 +73,16 @@ def regret_matching() -> Functions:
 
 def fictitious_play(inertia: float) -> Functions:
     """The best action against everything the others have played together so far, on log-profit; with
-    probability `inertia` the current one (joint strategy fictitious play: Marden, Arslan & Shamma 2009)."""
+    probability `inertia` the current one (joint strategy fictitious play: Marden, Arslan & Shamma 2009).
+
+    The others' play is taken as one joint action: what each own action would have earned against it, on
+    average, needs no beliefs of one rival apart from another.
+
+    >>> view = View(current=np.array([0]), allowed=np.ones((1, 2), bool), steps=np.arange(2)[:, None])
+    >>> seen = Totals(np.array([4.0]), np.array([[-8.0, -6.0]]))
+    >>> [fictitious_play(0.5).act(seen, view, np.array([[u]])).item() for u in (0.4, 0.6)]
+    [0, 1]
+    """
 
     def act(memory: Totals, view: View, uniforms: Array) -> Array:
         mean = memory.total / np.maximum(memory.rounds, 1.0)[:, None]
@@ -76,7 +95,9 @@ def fictitious_play(inertia: float) -> Functions:
         if feedback.payoffs is None or feedback.payoffs.logs is None:
             raise ValueError("fictitious play was given no log-profits")
         logs = np.where(feedback.allowed, feedback.payoffs.logs, 0.0)
-        return Totals(memory.rounds + 1, memory.total + logs)
+        # A round in which nothing could be earned, whatever it did, says nothing of its actions.
+        hopeful = np.isfinite(np.where(feedback.allowed, logs, -np.inf).max(axis=1))
+        return Totals(memory.rounds + hopeful, memory.total + np.where(hopeful[:, None], logs, 0.0))
 
     return Functions(act=act, start=_empty, update=update, draws=1)
 

@@ -2,14 +2,24 @@
 
 from market_sim.theory.bandits import epsilon_greedy, exp3, imitation, q_learning, thompson, ucb1
 from market_sim.theory.full_information import fictitious_play, hedge, regret_matching
+from market_sim.theory.parameters import Choice, Parameter
 from market_sim.theory.replies import best_reply, better_reply, fixed, logit_reply, recommended
-from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED, Choice, Parameter, RuleFamily
+from market_sim.theory.rule import AUCTIONS, PLANNED, POSTED, RuleFamily
 
 EVERYWHERE = POSTED | AUCTIONS | PLANNED
 MARKETS = POSTED | AUCTIONS
 
 _EXPLORATION = Parameter(meaning="share of rounds that try anything", default=0.1, least=0, most=1)
 _INERTIA = Parameter(meaning="probability of staying although it would move", default=0.5, least=0, most=0.99)
+_RATE = Parameter(
+    meaning="learning rate, as a multiple of the one its bound is proved for",
+    default=20.0,
+    least=0,
+    most=1000,
+    above=True,
+)
+"""Bounds are proved for payoffs that fill [0, 1].  What a request earns on average is a few hundredths of the
+most it can, because users choose among many: with a multiple of one, learning takes ten thousand rounds."""
 
 RULES: dict[str, RuleFamily] = {
     family.name: family
@@ -59,15 +69,7 @@ RULES: dict[str, RuleFamily] = {
             information="full",
             regimes=MARKETS,
             make=hedge,
-            parameters={
-                "rate": Parameter(
-                    meaning="learning rate, as a multiple of the one its bound is proved for",
-                    default=1.0,
-                    least=0,
-                    most=1000,
-                    above=True,
-                )
-            },
+            parameters={"rate": _RATE},
         ),
         RuleFamily(
             name="regret_matching",
@@ -103,7 +105,10 @@ RULES: dict[str, RuleFamily] = {
             make=ucb1,
             parameters={
                 "confidence": Parameter(
-                    meaning="how much doubt counts; 2 is UCB1", default=2.0, least=0, most=100
+                    meaning="how much doubt counts; 2 is UCB1, for payoffs that fill [0, 1]",
+                    default=0.01,
+                    least=0,
+                    most=100,
                 )
             },
         ),
@@ -117,7 +122,8 @@ RULES: dict[str, RuleFamily] = {
             parameters={
                 "exploration": Parameter(
                     meaning=_EXPLORATION.meaning, default=0.1, least=0, most=1, above=True
-                )
+                ),
+                "rate": _RATE,
             },
         ),
         RuleFamily(
@@ -129,8 +135,8 @@ RULES: dict[str, RuleFamily] = {
             make=thompson,
             parameters={
                 "noise": Parameter(
-                    meaning="believed deviation of a profit",
-                    default=0.1,
+                    meaning="believed deviation of a profit, as a share of the most there can be",
+                    default=0.03,
                     least=0,
                     most=100,
                     above=True,
@@ -181,7 +187,7 @@ RULES: dict[str, RuleFamily] = {
             name="truthful",
             summary="serve each request at its efficient level and bid its cost",
             source="Vickrey 1961; Che 1993",
-            information="none",
+            information="plan",
             regimes=AUCTIONS,
             make=recommended,
         ),
@@ -189,7 +195,7 @@ RULES: dict[str, RuleFamily] = {
             name="planned",
             summary="serve at the level of the welfare optimum",
             source="the planner of docs/theory.md 4",
-            information="none",
+            information="plan",
             regimes=PLANNED,
             make=recommended,
         ),

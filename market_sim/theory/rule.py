@@ -9,9 +9,11 @@ copies of one market in a batch.  Randomness comes in as uniform numbers, so a r
 nothing else.  A rule declares the information it needs and is handed nothing more:
 
     none    its own standing action
+    plan    the action that the regime asks for: the truth in an auction, a planner's plan
     reply   the expected profit of each own action against the others' standing offers, before it moves
     full    after the round, what each own action would have earned in expectation
     own     after the round, what it earned (a bandit)
+    actions after the round, what it earned and what everybody did
     rivals  after the round, what everybody did and earned
 
 Actions are indices; `View.steps` says where each stands in the order of compute (first column) and of
@@ -27,8 +29,9 @@ import numpy as np
 
 from market_sim.errors import InputError, not_one_of
 from market_sim.theory.arrays import Array
+from market_sim.theory.parameters import Choice, Parameter
 
-Information = Literal["none", "reply", "full", "own", "rivals"]
+Information = Literal["none", "plan", "reply", "full", "own", "actions", "rivals"]
 Memory = Any
 
 POSTED = frozenset({"pay_per_compute", "flat_price"})
@@ -54,8 +57,7 @@ class View:
     current      (P,)    standing actions
     allowed      (P, A)  bool, which actions each has
     steps        (A, d)  integer place of each action: level first, then bid dimensions
-    recommended  (P,)    the action the regime asks for: the truth in auctions, the plan of a planner; None
-                         where it asks for nothing
+    recommended  (P,)    `plan` only, else None: the action the regime asks for
     payoffs      reply rules only, else None: against the others' standing offers
     """
 
@@ -74,8 +76,8 @@ class Feedback:
     moved    (P,)    bool, whether it was its turn to choose
     allowed  (P, A)  which actions each has
     payoffs  full information only, else None: against the others' offers of this round
-    profit   (P,)    own and rivals only: scaled as `Payoffs.scaled`
-    actions  (P, N)  rivals only: what everybody in the learner's market played
+    profit   (P,)    own, actions and rivals only: scaled as `Payoffs.scaled`
+    actions  (P, N)  actions and rivals only: what everybody in the learner's market played
     profits  (P, N)  rivals only: what everybody there earned, in one unit
     """
 
@@ -86,49 +88,6 @@ class Feedback:
     profit: Array | None = None
     actions: Array | None = None
     profits: Array | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """A number a rule is tuned by: its default, and the least and the most it may be."""
-
-    meaning: str
-    default: float
-    least: float
-    most: float
-    above: bool = False
-
-    def check(self, where: str, value: Any) -> float:
-        """The value as a float.  Raises InputError outside the range."""
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if number and (self.least < value if self.above else self.least <= value) and value <= self.most:
-            return float(value)
-        got = f"{value:g}" if number else repr(value)
-        raise InputError(f"{where} = {got} is not allowed; it must be {self.allowed}")
-
-    @property
-    def allowed(self) -> str:
-        """In words: "at least 0 and at most 1"."""
-        return f"{'above' if self.above else 'at least'} {self.least:g} and at most {self.most:g}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """A parameter that is one of a few words."""
-
-    meaning: str
-    default: str
-    options: tuple[str, ...]
-
-    def check(self, where: str, value: Any) -> str:
-        """The value.  Raises InputError for another word."""
-        if value not in self.options:
-            raise not_one_of(where, value, self.options)
-        return value
-
-    @property
-    def allowed(self) -> str:
-        return ", ".join(self.options)
 
 
 def _nothing(n_learners: int, n_actions: int, n_providers: int) -> Memory:

@@ -28,6 +28,7 @@ class Role(IntEnum):
     AUDITS = 8
     ARRIVALS = 9
     QUESTIONS = 10
+    DIFFICULTIES = 12
     SYNTHETIC_QUESTIONS = 20
     SYNTHETIC_SAMPLES = 21
 

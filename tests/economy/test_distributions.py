@@ -44,7 +44,7 @@ def test_the_ends_of_the_uniform_numbers_are_finite(name):
 @pytest.mark.parametrize(
     ("table", "says"),
     [
-        ({}, "x.distribution = 'None' is not one of lognormal, uniform, choice"),
+        ({}, "x.distribution is missing; allowed are lognormal, uniform, choice"),
         ({"distribution": "lognorml"}, "did you mean lognormal"),
         ({"distribution": "lognormal", "median": 3}, "x.sigma is missing; lognormal needs median, sigma"),
         (

@@ -227,7 +227,7 @@ def test_a_binary_file_is_refused(tmp_path, content):
 
 
 def test_a_folder_is_refused(tmp_path):
-    assert refusal(tmp_path) == "is a folder, not a CSV file of curves"
+    assert refusal(tmp_path) == "is a folder, not a CSV file"
 
 
 def test_a_file_that_does_not_exist_is_refused(tmp_path):

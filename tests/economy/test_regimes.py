@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from market_sim.economy.auctions import OVERSTATEMENTS, SHARES
+from market_sim.economy.auctions import OVERSTATEMENTS
 from market_sim.economy.ledger import (
     Ledger,
     Lots,
@@ -18,7 +18,7 @@ from market_sim.economy.ledger import (
 )
 from market_sim.economy.market import Market, UserPopulation, alike_users, make_market, make_providers
 from market_sim.economy.quality import QualityCurve
-from market_sim.economy.regime import Regime, Shocks, Terms
+from market_sim.economy.regime import BID_SHARES, Regime, Shocks, Terms
 from market_sim.economy.regimes import REGIMES
 from market_sim.theory import auction
 from market_sim.theory.choice import OUTSIDE
@@ -39,6 +39,7 @@ from tests.markets import (
 )
 
 AUCTIONS = {name: regime for name, regime in EVERY_REGIME.items() if regime.bids}
+AUCTION_KINDS = ("second_price_auction", "first_price_auction")
 
 
 def shocks(seed: int, users: UserPopulation) -> Shocks:
@@ -413,13 +414,31 @@ def test_levels_of_truthful_bids_are_the_best_for_each_request(kind):
 
 
 def test_shares_asked_for_contain_the_truth_and_prices_below_cost():
-    assert SHARES.tolist() == [-0.25, *(x / 20 for x in range(21))]
+    assert list(BID_SHARES) == [-0.25, *(x / 20 for x in range(21))]
     for regime in AUCTIONS.values():
         grid = regime.actions(regime, MARKETS["ragged"], 0)
         truth = grid.truthful
         assert (grid.level[truth], grid.share[truth], grid.overstate[truth]) == (auction.EFFICIENT, 0, 0)
         reports = regime.name == "second_price_auction" and regime.terms.payment == "reported"
         assert (len(set(grid.overstate)) > 1) == reports
+
+
+@pytest.mark.parametrize("kind", AUCTION_KINDS)
+def test_bids_ask_for_the_shares_that_the_terms_name_and_truth_stays_among_them(kind):
+    regime, market = regime_with(kind, bid_shares=(-0.5, 0.0, 0.001, 0.25)), MARKETS["ragged"]
+    grid = regime.actions(regime, market, 0)
+    assert sorted(set(grid.share.tolist())) == [-0.5, 0.0, 0.001, 0.25]
+    assert (grid.level[grid.truthful], grid.share[grid.truthful]) == (auction.EFFICIENT, 0)
+    assert set(grid.share[grid.start]) == {0}
+    finer = np.full(
+        market.n_providers, np.flatnonzero((grid.level == auction.EFFICIENT) & (grid.share == 0.001))[0]
+    )
+    users = population([1.0], value_scale=np.ones(1))
+    usd = regime.counterfactual(regime, market, 0, finer, users, np.arange(market.n_providers)).usd()
+    ledger = expected_ledger(regime, market, finer, users)
+    earned = (ledger.revenue_usd - ledger.cost_usd) / users.n_people
+    np.testing.assert_allclose(usd[np.arange(len(finer)), finer], earned, rtol=1e-9, atol=1e-16)
+    assert earned.max() > 0
 
 
 # --- Pay-per-compute --------------------------------------------------------------------------------

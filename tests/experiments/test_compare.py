@@ -24,6 +24,7 @@ def a_run(regime: str, rounds: int = 8, **means: float) -> Run:
     return Run(
         name="made",
         regime=regime,
+        regime_at_first=regime,
         seed=1,
         fingerprint="0",
         rounds={"round": np.arange(rounds + 1)} | columns,
@@ -225,6 +226,20 @@ def test_an_unknown_regime_is_refused_before_anything_is_played(tmp_path):
 def test_regimes_must_be_some_and_different(regimes, says):
     with pytest.raises(InputError, match=says):
         compare(SCENARIO, regimes=regimes)
+
+
+@pytest.mark.parametrize(
+    ("at", "instead"), [(3, "leave it out, or end before it with --rounds 2; run"), (1, "leave it out; run")]
+)
+def test_a_scenario_whose_events_bring_a_regime_is_for_run(tmp_path, at, instead):
+    """All its runs would be measured under that regime; one that ends before is compared."""
+    data = SCENARIO | {"events": [{"round": at, "regime": {"kind": "flat_price"}}]}
+    says = f"scenario: events.0 brings flat_price in round {at}, and compare plays each regime .*: {instead}"
+    with pytest.raises(InputError, match=says):
+        compare(data, out=tmp_path)
+    assert everything_below(tmp_path) == []
+    if at > 1:
+        assert compare(data, rounds=at - 1).measures == compare(SCENARIO, rounds=at - 1).measures
 
 
 def test_nothing_is_played_where_a_later_regime_cannot_be(tmp_path):

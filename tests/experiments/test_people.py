@@ -68,6 +68,35 @@ def test_types_are_segments_under_expected_demand(tmp_path):
     assert (people.size.tolist(), people.beta.tolist()) == ([250, 750], [100, 2000])
 
 
+def test_a_type_without_a_budget_has_no_limit_and_one_without_inertia_stays_with_nobody(tmp_path):
+    """As segments do that leave it out."""
+    (tmp_path / "types.csv").write_text("weight,beta,budget_usd,inertia_usd\n1,100,,0.5\n3,2000,0.02, \n")
+    people = users(tmp_path, count=100, types="types.csv")
+    free = people.beta == 100
+    assert set(people.budget[free]) == {np.inf}
+    assert set(people.budget[~free]) == {0.02}
+    assert set(people.inertia[free]) == {0.5}
+    assert set(people.inertia[~free]) == {0.0}
+
+
+def test_a_column_of_blanks_changes_nothing_that_is_played(tmp_path):
+    (tmp_path / "blank.csv").write_text("weight,beta,budget_usd,inertia_usd\n1,100,,\n3,2000,,\n")
+    (tmp_path / "none.csv").write_text("weight,beta\n1,100\n3,2000\n")
+    blank, none = (
+        run(SCENARIO | {"users": {"count": 200, "types": str(tmp_path / f"{name}.csv")}}).rounds
+        for name in ("blank", "none")
+    )
+    for name in ("welfare_usd", "price_usd", "outside_share"):
+        np.testing.assert_allclose(blank[name], none[name], rtol=1e-12)
+
+
+def test_types_of_a_continuum_have_no_inertia(tmp_path):
+    (tmp_path / "types.csv").write_text("weight,inertia_usd\n1,0.1\n")
+    says = 'types.csv: column inertia_usd is for people who are drawn .*users.demand = "expected"'
+    with pytest.raises(InputError, match=says):
+        users(tmp_path, types="types.csv", demand="expected")
+
+
 def test_types_may_ask_for_different_tasks(tmp_path):
     (tmp_path / "types.csv").write_text("weight,GSM8K,AIME\n1,1,0\n1,1,3\n")
     people = users(tmp_path, market=TASKS, count=50, types="types.csv")
@@ -77,15 +106,20 @@ def test_types_may_ask_for_different_tasks(tmp_path):
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("beta\n3\n", "types.csv: needs a column weight and at least one type"),
-        ("weight,beta\n", "types.csv: needs a column weight and at least one type"),
+        ("beta\n3\n", "types.csv: column weight is missing; the file has beta"),
+        ("weight,beta\n", "types.csv: has a header and no rows"),
         ("weight,betta\n1,3\n", "types.csv: column = 'betta' .*did you mean beta"),
-        ("weight,beta\n1,x\n", "types.csv: line 2: beta = 'x' is not allowed; .*at least 0"),
-        ("weight,beta\n1,3\n-1,3\n", "types.csv: line 3: weight = '-1' is not allowed"),
-        ("weight,value_scale\n1,0\n", "types.csv: line 2: value_scale = '0' is not allowed; .*above 0"),
+        ("weight,beta\n1,x\n", "types.csv: row 2: beta = 'x' is not allowed; .*at least 0"),
+        ("weight,beta\n1,3\n-1,3\n", "types.csv: row 3: weight = '-1' is not allowed"),
+        ("weight,value_scale\n1,0\n", "types.csv: row 2: value_scale = '0' is not allowed; .*above 0"),
         ("weight,beta\n0,3\n", "types.csv: the weights are all 0"),
-        ("weight,beta\n1,nan\n", "line 2: beta = 'nan' is not allowed"),
-        ("weight,beta\n1\n", "line 2: beta = '' is not allowed"),
+        ("weight,beta\n1,nan\n", "row 2: beta = 'nan' is not allowed"),
+        ("weight,beta\n1,\n", "row 2: beta = '' is not allowed"),
+        ("weight,beta\n1,1_0\n", "row 2: beta = '1_0' is not allowed"),
+        ("weight,beta\n1\n", "types.csv: row 2 has 1 columns, the header has 2"),
+        ("weight,beta\n1,3\n1,3,4\n", "types.csv: row 3 has 3 columns, the header has 2"),
+        ("weight,beta,beta\n1,3,4\n", "types.csv: column beta stands in the header twice"),
+        ("weight,budget_usd\n1,0\n", "row 2: budget_usd = '0' is not allowed; .*above 0 .*, or blank"),
     ],
 )
 def test_a_file_of_types_that_is_none_is_refused_with_the_line(tmp_path, text, says):
@@ -102,7 +136,8 @@ def test_a_file_of_types_that_is_none_is_refused_with_the_line(tmp_path, text, s
             {"beta": {"distribution": "lognorml", "median": 1, "sigma": 1}},
             "users.beta.distribution .*lognormal?",
         ),
-        ({"beta": {"median": 1, "sigma": 1}}, "users.beta.distribution"),
+        ({"beta": {"median": 1, "sigma": 1}}, "users.beta.distribution is missing; allowed are lognormal"),
+        ({"beta": {"distribution": ["uniform"]}}, r"users.beta.distribution = \['uniform'\] is not one of"),
         (
             {"value_scale": {"distribution": "uniform", "low": 0, "high": 0}},
             "users.value_scale draws amounts",
@@ -147,8 +182,14 @@ def test_a_network_may_be_a_file(tmp_path):
         ({"kind": "small_world", "rewire": 2}, "users.network.rewire = 2 .*at most 1"),
         ({"kind": "random", "trust": "degre"}, "users.network.trust = 'degre' .*did you mean degree"),
         ({"file": "links.txt", "kind": "random"}, "beside file"),
-        ({"file": "links.txt"}, "links.txt.*line 2.*9"),
-        ({"file": "none.txt"}, "none.txt"),
+        ({"file": "links.txt"}, "^scenario: users.network.file: .*links.txt: line 2: got '9'"),
+        ({"file": "none.txt"}, "^scenario: users.network.file: .*none.txt"),
+        ({"file": "links.txt", "trust": "blind"}, "^scenario: users.network.trust = 'blind'"),
+        ({"file": ["links.txt"]}, "users.network.file = .*must be the name of a file"),
+        ({"kind": ["random"]}, r"users.network.kind = \['random'\] is not one of none, complete"),
+        ({"kind": "small_world", "where": "x"}, "parameter of small_world = 'where' is not one of"),
+        ({"kind": "small_world", "seed": 1}, "parameter of small_world = 'seed' is not one of"),
+        ({"kind": "none", "n_users": 1}, "users.network: none has no parameters, got 'n_users'"),
     ],
 )
 def test_a_network_that_is_none_is_refused_in_one_sentence(tmp_path, network, says):

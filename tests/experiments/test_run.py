@@ -43,6 +43,7 @@ ROUND_COLUMNS = [
     "inefficiency",
     "first_best_gap_usd",
     "nashconv_usd",
+    "equilibrium_steps",
     "estimate_error_usd",
 ]
 PROVIDER_COLUMNS = [
@@ -131,6 +132,8 @@ def test_the_manifest_says_what_was_run_with_what_and_that_it_is_complete(tmp_pa
     assert set(manifest) == {
         "scenario",
         "regime",
+        "regime_at_first",
+        "last_event",
         "seed",
         "versions",
         "git_commit",
@@ -141,6 +144,7 @@ def test_the_manifest_says_what_was_run_with_what_and_that_it_is_complete(tmp_pa
         "complete",
     }
     assert (manifest["scenario"], manifest["regime"], manifest["seed"]) == ("small", "pay_per_compute", 5)
+    assert (manifest["regime_at_first"], manifest["last_event"]) == ("pay_per_compute", 0)
     assert manifest["complete"] is True
     assert manifest["rows"] == {"rounds": 7, "providers": 21}
     assert {"market-sim", "numpy", "mesa", "pyarrow"} <= set(manifest["versions"])
@@ -210,6 +214,7 @@ def test_the_same_scenario_and_seed_give_the_same_bytes_and_another_seed_others(
         {"market": SCENARIO["market"] | {"models": ["Qwen2-7B", "Llama-3-8B", "Qwen2.5-7B"]}},
         {"providers": {"learning": {"rule": "best_reply"}}},
         {"regime": {"kind": "first_price_auction"}},
+        {"regime": {"bid_shares": [0.0, 0.01, 1.0]}},
         {"output": {"metrics_every": 2}},
     ],
 )

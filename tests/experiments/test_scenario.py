@@ -1,6 +1,7 @@
 """Scenario files: every kind of bad input is one sentence, and what is read becomes the right market
 (docs/formats.md)."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,19 @@ from market_sim.errors import InputError
 from market_sim.experiments.build import curves_of, market_of, rules_of, start_levels_of
 from market_sim.experiments.people import users_of
 from market_sim.experiments.run import run
-from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.scenario import (
+    Event,
+    ExperienceSection,
+    MarketSection,
+    OutputSection,
+    ProvidersSection,
+    RegimeSection,
+    Scenario,
+    Segment,
+    UsersSection,
+    changed,
+    load_scenario,
+)
 from market_sim.experiments.solve import solve
 from market_sim.experiments.timeline import timeline_of
 
@@ -72,7 +85,23 @@ def refusal(path: Path) -> str:
         (GOOD.replace("rounds = 3", "rounds = true"), "rounds = True is not allowed", "it must be"),
         (GOOD.replace('"mine"', "3"), "name = 3 is not allowed", "it must be"),
         (GOOD.replace('"mine"', "2020-01-01"), "name = ", "is not allowed"),
-        (GOOD + '[users]\nbeta = "high"', "users.beta = 'high' is not allowed", "it must be"),
+        (
+            GOOD + '[users]\nbeta = "high"',
+            "users.beta = 'high' is not allowed",
+            'it must be a number or a distribution, as in {distribution = "lognormal", median = 1000, ',
+        ),
+        (GOOD + "[users]\nbeta = [1, 2]", "users.beta = [1, 2] is not allowed", "a number or a distribution"),
+        (
+            GOOD + '[providers]\ncapacity = "much"',
+            "providers.capacity = 'much' is not allowed",
+            "it must be a whole number or a table",
+        ),
+        (GOOD.replace('"majority_voting"', "3"), "market.method = 3", "it must be text or a list"),
+        (
+            GOOD + 'margin = {float = "x"}',
+            "market.margin.float = 'x' is not allowed",
+            "it must be a number",
+        ),
         ('name = "x"\nmarket = 3', "market = 3 is not allowed", "it must be a table"),
         (GOOD + '[providers]\nlearning = "fixed"', "providers.learning = 'fixed'", "it must be a table"),
         (GOOD + "[users]\nsegments = 3", "users.segments = 3 is not allowed", ""),
@@ -106,6 +135,19 @@ def refusal(path: Path) -> str:
             "regime.audit_probability = 2 is not allowed",
             "at most 1",
         ),
+        (
+            GOOD + "[regime]\nbid_shares = [0, 0.2, 0.1]",
+            "bid_shares = [0.0, 0.2, 0.1] is not allowed",
+            "rise",
+        ),
+        (
+            GOOD + "[regime]\nbid_shares = [0.1, 0.2]",
+            "bid_shares = [0.1, 0.2] is not allowed",
+            "0, the truth",
+        ),
+        (GOOD + "[regime]\nbid_shares = [0, 1.5]", "regime.bid_shares.1 = 1.5 is not allowed", "at most 1"),
+        (GOOD + "[regime]\nbid_shares = []", "regime.bid_shares = [] is not allowed", "at least 1"),
+        (GOOD + "[regime]\nbid_share = [0]", "regime.bid_share is not a known", "(did you mean bid_shares?)"),
         (GOOD + "[output]\nmetrics_every = 0", "output.metrics_every = 0 is not allowed", "at least 1"),
         (GOOD.replace("rounds", "seed = -1\nrounds"), "seed = -1 is not allowed", "it must be at least 0"),
         # names that are not known, with the nearest that is
@@ -151,6 +193,11 @@ def refusal(path: Path) -> str:
         ),
         (GOOD + '[providers]\nlearning = {rulee = "fixed"}', "providers.learning", "'rulee'"),
         (
+            GOOD + '[providers]\nlearning = {rule = "hedge", where = "x"}',
+            "providers.learning: parameter of hedge = 'where' is not one of",
+            "rate",
+        ),
+        (
             GOOD + '[providers]\nstart = {"Qwen2-7B" = 3}',
             "providers.start.Qwen2-7B = 3",
             "1, 4, 8, 16, 32, 64",
@@ -180,6 +227,43 @@ def test_bad_input_is_one_sentence_with_the_field_and_what_was_meant(tmp_path, t
     sentence = refusal(toml_file(tmp_path, text))
     assert field in sentence
     assert hint in sentence
+
+
+@pytest.mark.parametrize(
+    ("path", "section", "data"),
+    [
+        ((), Scenario, {}),
+        (("market",), MarketSection, {"market": {}}),
+        (("users",), UsersSection, {"users": {}}),
+        (("users", "segments", 0), Segment, {"users": {"segments": [{"size": 1, "beta": 1.0}]}}),
+        (
+            ("users", "experience"),
+            ExperienceSection,
+            {"users": {"information": "experience", "experience": {}}},
+        ),
+        (("providers",), ProvidersSection, {"providers": {}}),
+        (("regime",), RegimeSection, {"regime": {}}),
+        (("events", 0), Event, {"events": [{"round": 1, "demand": 2.0}]}),
+        (("events", 0, "regime"), RegimeSection, {"events": [{"round": 1, "regime": {}}]}),
+        (("output",), OutputSection, {"output": {}}),
+    ],
+)
+def test_a_misspelt_key_is_told_the_keys_of_its_section_wherever_it_stands(path, section, data):
+    data = {"name": "x"} | deepcopy(data)
+    place = data
+    for key in path:
+        place = place[key]
+    load_scenario(data)
+    for key in section.model_fields:
+        place[f"{key}x"] = 1
+        with pytest.raises(InputError) as caught:
+            load_scenario(data)
+        del place[f"{key}x"]
+        field = ".".join(map(str, (*path, f"{key}x")))
+        known = ", ".join(section.model_fields)
+        assert str(caught.value) == (
+            f"scenario: {field} is not a known key; known are {known} (did you mean {key}?)"
+        )
 
 
 @pytest.mark.parametrize(
@@ -242,10 +326,15 @@ def test_a_scenario_may_be_a_dictionary_and_is_refused_in_the_same_words():
 
 @pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
 @pytest.mark.parametrize("regime", REGIMES)
-def test_every_scenario_that_ships_can_be_built_under_every_regime(path, regime):
+def test_every_scenario_that_ships_can_be_built_under_every_regime_that_charges_what_it_changes(path, regime):
     scenario = changed(load_scenario(path), regime__kind=regime)
     assert scenario.name == path.stem
     assert path.read_text().startswith("# ")
+    by_token = regime in ("pay_per_compute", "planner")
+    if not by_token and any(event.prices for event in scenario.events):
+        with pytest.raises(InputError, match="prices has no effect"):
+            timeline_of(scenario)
+        return
     parts = timeline_of(scenario).first
     assert parts.market.n_providers >= 3
     assert parts.regime.name == regime
@@ -383,10 +472,60 @@ def test_every_section_of_a_scenario_is_documented():
 
 
 def test_more_users_than_can_be_drawn_one_by_one_are_for_segments_or_a_continuum():
-    with pytest.raises(InputError, match=r"users: count = 20000000 is too many.*at most 10000000.*segments"):
+    with pytest.raises(InputError, match=r"users.count = 20000000 is too many.*at most 10000000.*segments"):
         load_scenario({"name": "x", "users": {"count": 20_000_000}})
     crowd = {"name": "x", "users": {"count": 20_000_000, "demand": "expected"}}
     assert load_scenario(crowd).users.count == 20_000_000
+
+
+SPREAD = {"distribution": "uniform", "low": 1, "high": 2}
+
+
+@pytest.mark.parametrize(
+    ("users", "demand", "says"),
+    [
+        (
+            {"count": 100_000_000_000, "demand": "expected", "beta": SPREAD},
+            None,
+            "users.count = 100000000000 is too many to draw one by one .*from distributions; use types or",
+        ),
+        (
+            {"count": 1_000_000},
+            1000,
+            "users.count = 1000000, times 1000 by an event, is too many to draw one by one .*at most 1000",
+        ),
+        (
+            {"count": 1_000_000, "demand": "expected", "budget_usd": SPREAD},
+            11,
+            "users.count = 1000000, times 11 by an event, is too many to draw one by one",
+        ),
+        (
+            {"count": 10**12, "demand": "expected"},
+            2,
+            "users.count = 1000000000000, times 2 by an event, is too many .at most 1000000000000",
+        ),
+        (
+            {"segments": [{"size": 3, "beta": 1.0}, {"size": 10**10, "beta": 1.0}]},
+            1000,
+            "users.segments.1.size = 10000000000, times 1000 by an event, is too many .at most 1000000000000",
+        ),
+    ],
+)
+def test_nobody_makes_more_rows_than_memory_holds(users, demand, says):
+    """Neither by distributions of a continuum nor by events; refused before a row is made."""
+    events = [] if demand is None else [{"round": 2, "demand": demand}]
+    with pytest.raises(InputError, match=says):
+        load_scenario({"name": "x", "users": users, "events": events})
+
+
+def test_rows_are_bounded_only_where_there_are_any():
+    """Types and segments of a continuum, and those who leave before anybody comes."""
+    for users in (
+        {"count": 10**12, "demand": "expected", "types": "types.csv", "value_scale": SPREAD},
+        {"segments": [{"size": 10**12, "beta": 1.0}]},
+        {"count": 10_000_000},
+    ):
+        load_scenario({"name": "x", "users": users, "events": [{"round": 2, "demand": 0.5}]})
 
 
 @pytest.mark.parametrize(

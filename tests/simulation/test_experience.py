@@ -17,7 +17,7 @@ from tests.markets import DIFFERENT, market_from_rows, paper_market, population,
 def experience(
     n_users: int, n_tasks: int = 1, prior: float = 0.003, kind: str = "none", **settings
 ) -> Experience:
-    network = make_network(kind, n_users, 4, **({"neighbours": 4} if kind == "small_world" else {}))
+    network = make_network(kind, n_users, 4, {"neighbours": 4} if kind == "small_world" else {})
     believed = np.full((n_tasks, n_users), prior, dtype=np.float32)
     return Experience(prior=believed, network=network, **settings)
 

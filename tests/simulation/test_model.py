@@ -247,6 +247,20 @@ def test_a_bad_keyword_is_refused_with_one_sentence(keyword, sentence):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("regime", REGIMES)
+def test_a_model_of_any_regime_needs_no_rule_named(regime):
+    model = played(2, regime=regime)
+    assert np.isfinite(model.record.row.welfare_usd)
+    expected = "planned" if regime == "planner" else "better_reply"
+    assert {rule.name for rule in model.parts.rules} == {expected}
+
+
+def test_under_a_planner_whatever_rule_is_named_the_plan_is_followed():
+    """As in scenarios, so that a sweep over regimes may name one rule for all."""
+    one, other = (played(2, regime="planner", rule=rule).recorder.rounds() for rule in ("hedge", "planned"))
+    np.testing.assert_array_equal(one["welfare_usd"], other["welfare_usd"])
+
+
 def test_an_unknown_keyword_is_not_swallowed():
     with pytest.raises(TypeError, match="regimes"):
         MarketModel(regimes="pay_per_compute")

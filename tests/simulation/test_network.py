@@ -85,7 +85,7 @@ def star(n_users: int) -> Network:
 @pytest.mark.parametrize("trust", ["equal", "degree"])
 @pytest.mark.parametrize(("kind", "neighbours"), [("random", 1.5), ("small_world", 6), ("scale_free", 4)])
 def test_what_is_heard_is_the_trust_weighted_mean_over_the_neighbours(kind, neighbours, trust):
-    network = make_network(kind, 150, seed=3, trust=trust, neighbours=neighbours)
+    network = make_network(kind, 150, 3, {"neighbours": neighbours}, trust=trust)
     rows = neighbours_of(network)
     weights = [{j: 1 if trust == "equal" else len(rows[j]) for j in row} for row in rows]
     assert ([] in rows) == (kind == "random")
@@ -211,12 +211,27 @@ def test_what_is_heard_depends_neither_on_the_blocks_nor_on_the_threads(monkeypa
     for block, threads in ((65536, 1), (301, 2), (300, 2), (64, 1), (64, 3), (7, 3), (1, 2)):
         monkeypatch.setattr(module, "BLOCK", block)
         monkeypatch.setattr(module, "THREADS", threads)
-        network = make_network(kind, 301, seed=5, trust=trust, **parameters)
+        network = make_network(kind, 301, 5, parameters, trust=trust)
         heard.add(hear(network, estimates).tobytes())
         heard.add(np.concatenate([hear(network, estimates[i : i + 1]) for i in range(4)]).tobytes())
         cut.append(len(network.blocks))
     assert len(heard) == 1
     assert cut == [1, 1, 2, 5, 5, 43, 301]
+
+
+@pytest.mark.parametrize("trust", ["equal", "degree"])
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_heard_is_the_same_to_the_bit_compiled_or_not(monkeypatch, kind, trust, dtype):
+    pytest.importorskip("numba", reason="the extra `fast` is not installed")
+    network = make_network(kind, 300, 5, {"neighbours": 2} if kind in DRAWN else {}, trust=trust)
+    estimates = read_only(some_estimates(300, n_providers=4).astype(dtype))
+    heard = []
+    for from_users in (10**9, 1):
+        monkeypatch.setattr(module, "WORTH_COMPILING", from_users)
+        heard.append(hear(network, estimates))
+    assert heard[0].dtype == heard[1].dtype == dtype
+    assert heard[0].tobytes() == heard[1].tobytes()
 
 
 def test_hearing_takes_few_bytes_beside_the_network_and_the_result():
@@ -281,7 +296,7 @@ def clustering(network: Network) -> float:
 @pytest.mark.parametrize("neighbours", [2, 6])
 def test_a_small_world_that_is_not_rewired_is_the_ring(neighbours):
     network, expected = (
-        make_network("small_world", 50, 1, neighbours=neighbours, rewire=0),
+        make_network("small_world", 50, 1, {"neighbours": neighbours, "rewire": 0}),
         ring(50, neighbours // 2),
     )
     np.testing.assert_array_equal(network.indptr, expected.indptr)
@@ -292,7 +307,7 @@ def test_rewiring_a_small_world_makes_shortcuts_and_destroys_its_neighbourhoods(
     """Clustering falls as (1 - rewire)^3 from 3 (k - 2) / (4 (k - 1)) (Barrat & Weigt 2000)."""
     found = {}
     for rewire in (0, 0.1, 1):
-        network = make_network("small_world", 3000, seed=1, rewire=rewire)
+        network = make_network("small_world", 3000, 1, {"rewire": rewire})
         assert len(network.indices) == 3000 * 6
         found[rewire] = clustering(network)
         away = np.abs(np.repeat(np.arange(3000), np.diff(network.indptr)) - network.indices)
@@ -306,7 +321,7 @@ def test_rewiring_a_small_world_makes_shortcuts_and_destroys_its_neighbourhoods(
 @pytest.mark.parametrize("neighbours", [0.5, 6])
 def test_in_a_random_network_the_numbers_of_neighbours_are_binomial(neighbours):
     n_users = 20_000
-    degree = np.diff(make_network("random", n_users, seed=1, neighbours=neighbours).indptr)
+    degree = np.diff(make_network("random", n_users, 1, {"neighbours": neighbours}).indptr)
     error = math.sqrt(2 * neighbours / n_users)
     assert degree.mean() == pytest.approx(neighbours, abs=4 * error)
     assert degree.var() == pytest.approx(neighbours, rel=0.05)
@@ -326,13 +341,13 @@ def test_in_a_scale_free_network_a_few_are_heard_by_very_many():
 @pytest.mark.parametrize("kind", DRAWN)
 def test_neighbours_is_the_mean_number_of_them_under_every_kind(kind):
     for neighbours in (2, 10):
-        degree = np.diff(make_network(kind, 2000, seed=4, neighbours=neighbours).indptr)
+        degree = np.diff(make_network(kind, 2000, 4, {"neighbours": neighbours}).indptr)
         assert degree.mean() == pytest.approx(neighbours, rel=0.05)
 
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_neighbours_may_be_all_others(kind):
-    degree = np.diff(make_network(kind, 7, seed=1, neighbours=6).indptr)
+    degree = np.diff(make_network(kind, 7, 1, {"neighbours": 6}).indptr)
     assert degree.sum() == (24 if kind == "scale_free" else 42)  # a star of four, and three more with three
 
 
@@ -405,6 +420,13 @@ def sentence(call, *arguments, **named) -> str:
             "network.kind = 'small_wrld' is not one of none, complete, random, small_world, scale_free "
             "(did you mean small_world?)",
         ),
+        (
+            ["none"],
+            9,
+            {},
+            "network.kind = ['none'] is not one of none, complete, random, small_world, scale_free",
+        ),
+        ("none", 9, {"trust": ["equal"]}, "network.trust = ['equal'] is not one of equal, degree"),
         ("none", 9, {"trust": "given"}, "network.trust = 'given' is not one of equal, degree"),
         (
             "none",
@@ -424,19 +446,19 @@ def sentence(call, *arguments, **named) -> str:
             "small_world",
             9,
             {"neighbours": 3},
-            "network.neighbours = 3 is not allowed; it must be an even number",
+            "network.neighbours = 3 is not allowed; it must be an even number, at least 2 and at most 1000",
         ),
         (
             "scale_free",
             9,
             {"neighbours": 2.5},
-            "network.neighbours = 2.5 is not allowed; it must be an even number",
+            "network.neighbours = 2.5 is not allowed; it must be an even number, at least 2 and at most 1000",
         ),
         (
             "scale_free",
             9,
             {"neighbours": 0},
-            "network.neighbours = 0 is not allowed; it must be at least 2 and at most 1000",
+            "network.neighbours = 0 is not allowed; it must be an even number, at least 2 and at most 1000",
         ),
         (
             "random",
@@ -448,7 +470,7 @@ def sentence(call, *arguments, **named) -> str:
             "random",
             9,
             {"neighbours": "six"},
-            "network.neighbours = 'six' is not allowed; it must be at least 0.01 and at most 1000",
+            "network.neighbours = 'six' is not allowed; it must be a number at least 0.01 and at most 1000",
         ),
         (
             "small_world",
@@ -460,7 +482,7 @@ def sentence(call, *arguments, **named) -> str:
             "small_world",
             9,
             {"rewire": True},
-            "network.rewire = True is not allowed; it must be at least 0 and at most 1",
+            "network.rewire = True is not allowed; it must be a number at least 0 and at most 1",
         ),
         (
             "scale_free",
@@ -483,7 +505,9 @@ def sentence(call, *arguments, **named) -> str:
     ],
 )
 def test_what_is_asked_of_a_network_is_refused_in_one_sentence(kind, n_users, given, expected):
-    assert sentence(make_network, kind, n_users, 1, **given) == expected
+    settings = {name: given[name] for name in ("trust", "where") if name in given}
+    parameters = {name: given[name] for name in given if name not in settings}
+    assert sentence(make_network, kind, n_users, 1, parameters, **settings) == expected
 
 
 COLUMNS = "wanted is a link per line, two users and, if it is not 1, a weight"
@@ -527,6 +551,24 @@ def test_what_a_file_of_links_cannot_say_is_refused_with_file_and_line(tmp_path,
     path = tmp_path / "friends.txt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     assert sentence(read_network, path, 5) == f"{path}{expected}"
+
+
+@pytest.mark.parametrize("name", ["where", "seed", "n_users", "kind"])
+def test_a_parameter_may_have_any_name_and_is_refused_by_it(name):
+    """Also the name of an argument: parameters come from files."""
+    assert sentence(make_network, "scale_free", 9, 1, {name: 2}) == (
+        f"network: parameter of scale_free = {name!r} is not one of neighbours"
+    )
+
+
+def test_a_file_of_links_is_refused_with_the_place_that_names_it(tmp_path):
+    where = "a.toml: users.network"
+    path = write(tmp_path / "links", [(0, 9, 2.0)])
+    assert sentence(read_network, path, 2, where=where).startswith(f"{where}.file: {path}: line 1: got '9'")
+    path.write_text("")
+    assert sentence(read_network, path, 2, where=where).startswith(f"{where}.file: {path}: has no links")
+    gone = tmp_path / "gone"
+    assert sentence(read_network, gone, 2, where=where).startswith(f"{where}.file: {str(gone)!r} cannot be")
 
 
 def test_what_is_not_a_file_is_refused(tmp_path):
@@ -582,6 +624,21 @@ def test_weights_at_both_ends_of_what_is_allowed_are_heard(tmp_path):
     np.testing.assert_allclose(hear(network, estimates), heard_by_hand(estimates, weights), atol=1e-7)
 
 
+@pytest.mark.parametrize("trust", ["given", "equal", "degree"])
+def test_the_network_of_the_first_users_is_that_of_the_links_among_them(tmp_path, trust):
+    links = [(0, 1, 2.0), (1, 2, 1.0), (0, 3, 5.0), (3, 4, 1.0)]
+    whole = read_network(write(tmp_path / "all", links), 5, trust=trust)
+    assert whole.of_first(5) is whole
+    first = whole.of_first(3)
+    assert neighbours_of(first) == [[1], [0, 2], [1]]
+    if trust != "equal":  # in the proportions they had
+        before = dict(zip(neighbours_of(whole)[1], shares_of(whole)[1], strict=True))
+        np.testing.assert_allclose(shares_of(first)[1], [before[0], before[2]])
+        assert [sum(row) for row in shares_of(first)] == pytest.approx([1, 1, 1])
+    assert whole.of_first(1).n_users == 1
+    assert make_network("complete", 9, 1).of_first(4).n_users == 4
+
+
 # --- The registry -----------------------------------------------------------------------------------
 
 
@@ -595,13 +652,13 @@ def test_every_kind_says_what_it_is_and_its_defaults_are_allowed():
             assert parameter.check(word, parameter.default) == parameter.default
             assert parameter.meaning
     assert digest(make_network("small_world", 30, 1)) == digest(
-        make_network("small_world", 30, 1, neighbours=6, rewire=0.1)
+        make_network("small_world", 30, 1, {"neighbours": 6, "rewire": 0.1})
     )
 
 
 def test_a_whole_number_may_be_written_with_a_point():
     for kind in ("small_world", "scale_free"):
-        one, other = (make_network(kind, 30, 1, neighbours=neighbours) for neighbours in (4, 4.0))
+        one, other = (make_network(kind, 30, 1, {"neighbours": neighbours}) for neighbours in (4, 4.0))
         assert digest(one) == digest(other)
 
 

@@ -1,6 +1,6 @@
 """The contract of every rule in every regime it is allowed in: valid, pure, reproducible, never NaN."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,9 @@ import pytest
 from market_sim.economy.market import Market
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
+from market_sim.simulation.experience import Experience
+from market_sim.simulation.nearness import no_equilibria
+from market_sim.simulation.network import make_network
 from market_sim.simulation.round import Parts, State, begin, play_round
 from market_sim.theory.learning import RULES
 from market_sim.theory.rule import RuleFamily
@@ -44,10 +47,16 @@ def play(parts: Parts, rounds: int) -> list[State]:
         state, record = play_round(parts, state)
         states.append(state)
         for field in fields(record.row):
-            value = getattr(record.row, field.name)
-            if field.name not in ("accuracy", "hhi", "inefficiency"):  # undefined where nobody buys
-                assert np.isfinite(value), field.name
+            if field.name not in undefined(parts):
+                assert np.isfinite(getattr(record.row, field.name)), field.name
     return states
+
+
+def undefined(parts: Parts) -> set[str]:
+    """Measures that may be NaN: where nobody buys, where no equilibria are listed, where nobody can know."""
+    names = {"accuracy", "hhi", "inefficiency"}
+    names |= {"equilibrium_steps"} if no_equilibria(parts) is not None else set()
+    return names | ({"estimate_error_usd"} if parts.regime.bids and parts.experience is not None else set())
 
 
 def numbers(thing) -> list[np.ndarray]:
@@ -55,7 +64,8 @@ def numbers(thing) -> list[np.ndarray]:
     if isinstance(thing, np.ndarray):
         return [thing]
     if isinstance(thing, State):
-        return [*numbers(thing.actions), *numbers(thing.memories), *numbers(thing.last_provider)]
+        held = (thing.actions, thing.memories, thing.last_provider, thing.estimates)
+        return [array for part in held for array in numbers(part)]
     return [array for part in thing for array in numbers(part)] if isinstance(thing, tuple) else []
 
 
@@ -77,17 +87,59 @@ def test_with_one_level_and_no_bids_there_is_nothing_to_choose(name, kind):
         assert all((state.actions == 0).all() for state in play(parts_of(name, kind, ONE_LEVEL), 6))
 
 
-CURIOUS = {"logit_reply", "hedge", "epsilon_greedy", "ucb1", "exp3", "thompson", "q_learning", "imitation"}
-"""Rules that try actions, or draw among equals."""
+def tries_actions(name: str) -> bool:
+    """Whether a rule draws among equals, or has to try actions to learn of them."""
+    rule = RULES[name]()
+    return rule.functions.draws != 0 or rule.information in ("own", "actions", "rivals")
+
+
+STEADFAST = {"regret_matching", "fictitious_play"}
+"""Rules that draw, and yet stay where nothing is to be regretted or gained."""
 
 
 @pairs
 def test_where_every_action_earns_exactly_nothing_nobody_moves_but_to_explore(name, kind):
     """In an auction nobody can win, and where posted offers earn less than a float can tell from nought.
     Reply rules and fictitious play do tell such offers apart: they compare logarithms."""
-    in_logs = {"better_reply", "best_reply", "fictitious_play"} if not REGIMES[kind].bids else set()
-    if name not in CURIOUS | in_logs:
+    in_logs = not REGIMES[kind].bids and RULES[name].information in ("reply", "full")
+    in_logs &= name not in ("hedge", "regret_matching")  # which go by the profits themselves
+    if not in_logs and (name in STEADFAST or not tries_actions(name)):
         states = play(parts_of(name, kind, NOBODY_BUYS, 1e6), 6)
+        assert all((state.actions == states[0].actions).all() for state in states)
+
+
+LIMITED = {
+    "nobody can pay": {"users": replace(DIFFERENT, budget=read_only(np.full(40, 1e-7)))},
+    "some can pay": {"users": replace(DIFFERENT, budget=read_only(np.geomspace(1e-5, 1e-2, 40)))},
+    "nobody has room": {"capacity": read_only([0.0, 0.0, 0.0])},
+    "some have room": {"capacity": read_only([0.0, 5.0, np.inf])},
+    "loyal users": {"users": replace(DIFFERENT, inertia=read_only(np.full(40, 0.001)))},
+    "users who learn": {
+        "users": DIFFERENT,
+        "experience": Experience(
+            prior=read_only(np.full((1, 40), 0.003, dtype=np.float32)),
+            network=make_network("small_world", 40, 1, {"neighbours": 4}),
+        ),
+    },
+    "somebody is away": {"active": read_only([True, False, True])},
+}
+
+
+@pairs
+@pytest.mark.parametrize("limits", LIMITED.values(), ids=LIMITED)
+def test_limits_of_users_and_providers_leave_actions_allowed_and_numbers_numbers(name, kind, limits):
+    parts = parts_of(name, kind, MARKETS["ordinary"], **limits)
+    allowed = parts.regime.actions(parts.regime, parts.market, 0).allowed
+    for state in play(parts, 12):
+        assert allowed[np.arange(parts.market.n_providers), state.actions].all()
+        assert not any(np.isnan(array).any() for array in numbers(state))
+
+
+@pairs
+@pytest.mark.parametrize("limits", ["nobody can pay", "nobody has room"])
+def test_where_nothing_can_be_earned_nobody_moves_but_to_explore(name, kind, limits):
+    if kind in ("pay_per_compute", "flat_price") and name in (*STEADFAST, "better_reply", "best_reply"):
+        states = play(parts_of(name, kind, MARKETS["ordinary"], **LIMITED[limits]), 12)
         assert all((state.actions == states[0].actions).all() for state in states)
 
 

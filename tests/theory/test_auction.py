@@ -20,7 +20,8 @@ from market_sim.theory.auction import (
     second_price_payment,
     truthful_outcome,
 )
-from market_sim.theory.choice import BLOCK, OUTSIDE
+from market_sim.theory.blocks import BLOCK
+from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.welfare import first_best
 from tests import oracles
 from tests.worlds import read_only, seeds

@@ -8,10 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from market_sim.theory.blocks import BLOCK, FEW
 from market_sim.theory.choice import (
-    BLOCK,
     OUTSIDE,
-    blocks,
     choose,
     log_shares,
     log_sum_surplus,
@@ -218,7 +217,7 @@ def test_an_option_owns_the_uniforms_from_its_lower_end_up_to_but_without_its_up
 
 
 def test_a_crowd_larger_than_a_block_is_the_sum_of_its_parts():
-    n_users = 2 * BLOCK + 1234
+    n_users = (FEW + 1) * BLOCK + 1234  # enough for several threads
     users = crowd(np.random.default_rng(11), n_users)
     users["beta"] = np.maximum(users["beta"], 1.0)
     market = {"quality": QUALITY, "price": PRICE, "outside_value": 0.0005}
@@ -245,9 +244,3 @@ def test_sampling_does_not_change_what_is_expected():
     assert expected.share.tolist() == sampled.share.tolist()
     assert expected.value_share.tolist() == sampled.value_share.tolist()
     assert expected.log_sum_usd == sampled.log_sum_usd == np.inf
-
-
-@pytest.mark.parametrize("n_users", [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK])
-def test_blocks_cover_every_user_once_and_in_order(n_users):
-    covered = [u for block in blocks(n_users) for u in range(n_users)[block]]
-    assert covered == list(range(n_users))

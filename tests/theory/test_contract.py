@@ -9,6 +9,7 @@ import pytest
 from market_sim.theory import (
     arrays,
     auction,
+    blocks,
     bootstrap,
     choice,
     convergence,
@@ -22,11 +23,22 @@ from market_sim.theory import (
 from tests.worlds import random_world, read_only, stacked
 
 MODULES = (
-    *(arrays, auction, bootstrap, choice, convergence, dynamics, estimators, game),
-    *(plurality, streams, welfare),
+    arrays,
+    auction,
+    blocks,
+    bootstrap,
+    choice,
+    convergence,
+    dynamics,
+    estimators,
+    game,
+    plurality,
+    streams,
+    welfare,
 )
 WITHOUT_ARRAYS = {
-    choice.blocks,
+    blocks.blocks,
+    blocks.over_blocks,
     estimators.within,
     streams.stream,
     streams.activation_order,
