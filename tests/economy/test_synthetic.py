@@ -46,16 +46,16 @@ def drawn(law, n_questions: int, n_samples: int, seed: int = 1) -> Samples:
 # --- What is written --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("benchmark", ["GSM8K", "AIME", "GPQA"])
-def test_everything_written_says_that_it_is_synthetic(benchmark, tmp_path):
-    for path in write_runs(laws_of(benchmark), tmp_path, n_questions=2, n_samples=4, seed=1):
+@pytest.mark.parametrize("questions", ["GSM8K", "AIME", "GPQA"])
+def test_everything_written_says_that_it_is_synthetic(questions, tmp_path):
+    for path in write_runs(laws_of(questions), tmp_path, n_questions=2, n_samples=4, seed=1):
         assert path.name.startswith("synthetic-")
         for line in path.read_text(encoding="utf-8").splitlines():
             record = json.loads(line)
             assert record["synthetic"] is True
             for name in ("qid", "model_name", "reward_model_name"):
                 assert record[name].startswith("synthetic")
-    assert all(true_curve(law, "first_sample", (1,)).model.startswith(PREFIX) for law in laws_of(benchmark))
+    assert all(true_curve(law, "first_sample", (1,)).model.startswith(PREFIX) for law in laws_of(questions))
 
 
 def test_a_file_is_named_as_the_published_ones_are(tmp_path):
@@ -67,9 +67,9 @@ def test_a_file_is_named_as_the_published_ones_are(tmp_path):
     ]
 
 
-@pytest.mark.parametrize(("benchmark", "model"), SETTINGS)
-def test_every_record_has_the_published_fields_one_entry_per_sample(benchmark, model):
-    law = bundled_laws()[benchmark, model]
+@pytest.mark.parametrize("setting", SETTINGS, ids="-".join)
+def test_every_record_has_the_published_fields_one_entry_per_sample(setting):
+    law = bundled_laws()[setting]
     for record in records(law, token_form="thinking_and_total"):
         assert {"qid", "explanations", "correct", "rewards", "num_tokens", "ground_truths"} < set(record)
         for name in ("explanations", "correct", "rewards", "num_tokens"):
@@ -81,9 +81,9 @@ def test_every_record_has_the_published_fields_one_entry_per_sample(benchmark, m
     assert all(0 < tokens <= law.max_tokens for tokens in records(law)[0]["num_tokens"])
 
 
-@pytest.mark.parametrize(("benchmark", "model"), SETTINGS)
-def test_a_readable_answer_is_marked_right_exactly_where_it_is_the_truth(benchmark, model):
-    law = bundled_laws()[benchmark, model]
+@pytest.mark.parametrize("setting", SETTINGS, ids="-".join)
+def test_a_readable_answer_is_marked_right_exactly_where_it_is_the_truth(setting):
+    law = bundled_laws()[setting]
     silence = {
         "letters": "no 'Answer: [A-D]' pattern found",
         "numbers": "no numeric content found",
@@ -160,8 +160,8 @@ def test_hard_questions_are_hard_for_everybody():
     """Deviates of two models are correlated by the square of the loading; ranks are equally likely."""
     n = 20_000
     first, second = (draw_ranks(law, n, 3) for law in laws_of("GSM8K", ("Llama-3-8B", "Qwen2.5-7B")))
-    for i in range(4):
-        assert abs(np.corrcoef(first[:, i], second[:, i])[0, 1] - LOADING**2) < 0.05
+    for i in range(4):  # a few ranks show a little less of the correlation than the deviates have
+        assert LOADING**2 - 0.15 < np.corrcoef(first[:, i], second[:, i])[0, 1] < LOADING**2 + 4 / n**0.5
     scores = [deviates(GRADES)[ranks[:, 0]] for ranks in (first, second)]
     assert abs(np.corrcoef(scores)[0, 1] - LOADING**2) < 4 / n**0.5
     assert abs(np.corrcoef(first[:, 0], first[:, 1])[0, 1]) < 4 / n**0.5
@@ -234,7 +234,13 @@ def observed(samples: Samples, method: str, n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    "setting", [("GSM8K", "Llama-3-8B"), ("AIME", "Llama-3.1-8B"), ("GPQA", "Qwen2-0.5B")]
+    "setting",
+    [
+        ("GSM8K", "Llama-3-8B"),
+        ("AIME", "Llama-3.1-8B"),
+        ("GPQA", "Qwen2-0.5B"),
+        ("GPQA", "R1-D-Qwen-7B"),
+    ],
 )
 def test_the_truth_is_what_simulated_samples_show(setting):
     law = bundled_laws()[setting]
@@ -263,7 +269,8 @@ def test_the_truth_of_effort_is_what_binned_samples_show(setting, n_samples, bin
     kept = (samples.tokens < law.max_tokens) & (samples.thinking > 5)
     order = np.argsort(np.where(kept, samples.thinking, 10**6), axis=1, kind="stable")
     rank = np.argsort(order, axis=1)
-    place = rank * bins // np.maximum(kept.sum(axis=1, keepdims=True), 1)
+    last = np.maximum(kept.sum(axis=1, keepdims=True) - 1, 1)
+    place = np.minimum(rank * bins // last, bins - 1)
     for b in range(bins):
         here = kept & (place == b)
         for amount, expected in (
@@ -286,10 +293,10 @@ def test_every_bundled_setting_has_a_law():
     assert set(SETTINGS) == {(c.benchmark, c.model) for c in bundled_curves()}
 
 
-@pytest.mark.parametrize(("benchmark", "model"), SETTINGS)
-def test_the_exact_curves_of_a_law_are_the_published_ones(benchmark, model):
+@pytest.mark.parametrize("setting", SETTINGS, ids="-".join)
+def test_the_exact_curves_of_a_law_are_the_published_ones(setting):
     """Within 0.008 of accuracy everywhere, and 2 % of tokens; docs/synthetic.md lists them."""
-    errors = fit_errors(bundled_laws()[benchmark, model], published(benchmark, model))
+    errors = fit_errors(bundled_laws()[setting], published(*setting))
     assert max(error for name, error in errors.items() if not name.endswith("tokens")) < 0.008
     assert max(error for name, error in errors.items() if name.endswith("tokens")) < 0.02
 

@@ -15,6 +15,7 @@ from market_sim.economy.synthetic.truth import true_curve
 from market_sim.experiments.curves import BuiltCurves, build_curves
 from market_sim.experiments.solve import load_market, solve
 from market_sim.theory.auction import truthful_outcome
+from market_sim.theory.bootstrap import interval
 
 MODELS = ("Llama-3-8B", "Qwen2-1.5B", "Qwen2.5-3B")
 METHODS = ("majority_voting", "best_of_n", "pass_at_k", "reasoning_effort")
@@ -83,7 +84,7 @@ def true_cells() -> dict[tuple, float]:
 
 
 def holds(truth: float, draws: np.ndarray) -> bool:
-    low, high = np.quantile(draws, [0.025, 0.975])
+    low, high = interval(draws)
     return bool(low <= truth <= high)
 
 
