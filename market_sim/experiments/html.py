@@ -106,7 +106,7 @@ def _table(table: Table) -> str:
         any(row[column].number is not None for row in table.rows) for column in range(len(table.headers))
     ]
     head = "".join(
-        f'<th scope="col"{_right(right)}><button type="button">{escape(header)}</button></th>'
+        f'<th scope="col"{_right(right)}>{escape(header)}</th>'
         for header, right in zip(table.headers, numeric, strict=True)
     )
     rows = "\n".join(
@@ -158,20 +158,21 @@ tbody th:not(.number) { min-width: 9rem; }
 .number { text-align: right; }
 td.number { white-space: nowrap; }
 thead th { border-bottom: 1.5px solid #444; vertical-align: bottom; }
-thead button { all: unset; cursor: pointer; font-weight: 600; }
-thead button:hover { text-decoration: underline; }
-thead button:focus-visible { outline: 2px solid #15549a; outline-offset: 2px; }
-thead button::after { content: "\\2195"; color: #9a9a9a; padding-left: .25em; font-weight: 400; }
-th[aria-sort=ascending] button::after { content: "\\2191"; color: #1c1c1c; }
-th[aria-sort=descending] button::after { content: "\\2193"; color: #1c1c1c; }
+thead th { font-weight: 600; }
+.sorts { cursor: pointer; }
+.sorts:hover { text-decoration: underline; }
+.sorts:focus-visible { outline: 2px solid #15549a; outline-offset: 2px; }
+.sorts::after { content: "\\2195"; color: #9a9a9a; padding-left: .25em; font-weight: 400; }
+.sorts[aria-sort=ascending]::after { content: "\\2191"; color: #1c1c1c; }
+.sorts[aria-sort=descending]::after { content: "\\2193"; color: #1c1c1c; }
 tbody tr:hover { background: #f4f7fa; }
 pre { background: #f6f6f4; padding: .9rem 1rem; overflow: auto; max-height: 30rem; font-size: .82rem;
   line-height: 1.4; border-radius: 4px; }
 @media print {
   @page { size: A4; margin: 15mm; }
   body { max-width: none; padding: 0; font-size: 9.5pt; }
-  nav, thead button::after { display: none; }
-  thead button::after { content: ""; }
+  nav { display: none; }
+  .sorts::after { content: none !important; }
   h2, h3, caption { break-after: avoid; }
   figure, tr { break-inside: avoid; }
   thead { display: table-header-group; break-inside: avoid; }
@@ -189,7 +190,17 @@ pre { background: #f6f6f4; padding: .9rem 1rem; overflow: auto; max-height: 30re
 _SCRIPT = """
 for (const table of document.querySelectorAll("table")) {
   const heads = [...table.tHead.rows[0].cells], body = table.tBodies[0];
-  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+  heads.forEach((head, column) => {
+    head.classList.add("sorts");
+    head.tabIndex = 0;
+    head.addEventListener("keydown", event => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      head.click();
+    });
+    head.addEventListener("click", () => sort(head, column));
+  });
+  const sort = (head, column) => {
     const up = head.getAttribute("aria-sort") !== "ascending";
     heads.forEach(other => other.removeAttribute("aria-sort"));
     head.setAttribute("aria-sort", up ? "ascending" : "descending");
@@ -204,6 +215,6 @@ for (const table of document.querySelectorAll("table")) {
       return (up ? 1 : -1) * (Number(x) - Number(y));
     });
     body.append(...rows);
-  }));
+  };
 }
 """
