@@ -7,13 +7,13 @@ these effects, sigma their spread.  Whole settings are solved exactly; networks 
 learn from experience, so there the market is played.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from market_sim.economy.uncertainty import MEASURES
+from market_sim.economy.uncertainty import Outcomes
 from market_sim.economy.variations import solve_variations
 from market_sim.errors import InputError
 from market_sim.experiments.paper import SETTINGS, paper_market
@@ -31,8 +31,12 @@ FACTORS: Mapping[str, tuple[float, float]] = {
 """Ranges, on a log scale: margin over cost, value of a correct answer and all prices as multiples of the
 paper's, beta in 1/USD."""
 
-OUTPUTS = ("welfare", "inefficiency")
-_MEASURE = {"welfare": "paper_dynamics.welfare", "inefficiency": "inefficiency"}
+OUTPUTS: Mapping[str, Callable[[Outcomes], Array]] = {
+    "welfare": lambda outcomes: outcomes.paper_dynamics.welfare,
+    "inefficiency": lambda outcomes: 1.0 - outcomes.paper_dynamics.welfare / outcomes.optimum,
+}
+"""Where the paper's dynamics end.  Inefficiency is the share of the optimum that is lost here: it rises with
+the optimum over welfare minus one, and is also defined where so much is lost that welfare is below zero."""
 
 LEVELS = 8
 """Of a Morris grid."""
@@ -107,9 +111,7 @@ def _solve(benchmark: str, method: str, fractions: Array, seed: int) -> _Solved:
         price_factor=price,
         seed=seed,
     )
-    return _Solved(
-        fractions=fractions, outputs={name: MEASURES[_MEASURE[name]](outcomes) for name in OUTPUTS}
-    )
+    return _Solved(fractions=fractions, outputs={name: of(outcomes) for name, of in OUTPUTS.items()})
 
 
 def _indices(
