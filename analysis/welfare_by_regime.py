@@ -94,10 +94,10 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
                 ]
                 left.plot(betas, share, color=colour, ls=dashes, marker=marker)
             _draw_gain(right, [row for row in own if row.gain is not None], colour, marker)
-        left.set_title(f"{scenario}: welfare (lines), users' part (dashes)")
+        left.set_title(f"{scenario}\nwelfare (lines), users' part (dashes)")
         left.set_ylabel("% of the first best")
         right.axhline(0, color=figures.INK, lw=0.8)
-        right.set_title("gain of welfare over pay-per-compute")
+        right.set_title("gain of welfare\nover pay-per-compute")
         right.set_ylabel(figures.USD_LABEL)
         for ax in panels:
             figures.log_axis(ax.xaxis)
@@ -112,7 +112,9 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
     if gains:
         ends = [pick(gains, key=lambda row: row.gain.mean) for pick in (min, max)]
         finding = "Welfare changes by " + " to ".join(
-            f"{1000 * row.gain.mean:+.2f} (β = {row.beta:,.0f})" for row in ends if row.gain is not None
+            f"{1000 * row.gain.mean:+.2f} (β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{row.beta:,.0f})"
+            for row in ends
+            if row.gain is not None
         )
         finding += " USD per 1,000 queries against pay-per-compute"
     else:

@@ -56,14 +56,14 @@ def in_words(found: Sequence[MarginCurve]) -> list[str]:
         own = [one for one in found if one.holding == holding]
         places = _places(own[0])
         lines.append(f"{READ_AS[holding].capitalize()}:")
-        heads = "".join(f"{f'margin {own[0].margin[p]:.2f}':>24}" for p in places)
+        heads = "".join(f"{f'margin {own[0].margin[p]:.2f}':>28}" for p in places)
         for title, name, factor, digits in (
             ("inefficiency, %", "inefficiency", 100.0, 1),
             (f"users keep, {USD_LABEL}", "paper_dynamics.user_value", 1000.0, 3),
         ):
             lines.append(f"  {title:34}{heads}")
             for one in own:
-                cells = "".join(f"{text(one.measures[name], p, factor, digits):>24}" for p in places)
+                cells = "".join(f"{text(one.measures[name], p, factor, digits):>28}" for p in places)
                 lines.append(f"    {one.benchmark:6}{METHOD_NAMES[one.method]:26}{cells}")
         lines += [f"  {sentence}" for sentence in _verdicts(own)]
     return lines
@@ -81,8 +81,8 @@ def _verdicts(own: Sequence[MarginCurve]) -> list[str]:
         gains = [one.measures["auction_less_market.user_value"] for one in own]
         more, less = sum(g.low[place] > 0 for g in gains), sum(g.high[place] < 0 for g in gains)
         said.append(
-            f"At a margin of {own[0].margin[place]:.2f} the auction leaves users surely more in {more}, surely "
-            f"less in {less} of {len(own)} settings."
+            f"At a margin of {own[0].margin[place]:.2f} the auction leaves users surely more in {more}, "
+            f"surely less in {less} of {len(own)} settings."
         )
     return said
 
@@ -132,8 +132,8 @@ def margin_figure(found: Sequence[MarginCurve], draws: int) -> Figure:
     share = [100 * (1 - values[-1] / values[0]) for values in kept]
     say(
         fig,
-        f"If cost stands, margins of 65 take {min(share):.0f} to {max(share):.0f} % of what users keep; if list "
-        "prices stand, they take nothing, and waste weighs less the cheaper it is",
+        f"If cost stands, margins of 65 take {min(share):.0f} to {max(share):.0f} % of what users keep; if "
+        "list prices stand, they take nothing, and waste weighs less the cheaper it is",
         f"Pay-per-compute, β = {found[0].beta:,.0f} per USD, where the paper's dynamics end; bands: 95 % of "
         f"{draws:,} draws of the measured curves. In the auction margins play no part: bids are costs.",
     )

@@ -17,7 +17,7 @@ from market_sim.theory.arrays import Array
 WINDOWS = (918.0, 1376.0, 1460.0, 2060.0, 2650.0, 3353.0, 3750.0)
 """Rationalities at which some of the nine markets have two equilibria (docs/theory.md 2.4)."""
 
-BETAS = np.sort([*np.geomspace(10, 1e6, 24), *WINDOWS])
+BETAS = np.sort([*np.geomspace(10, 1e6, 51), *WINDOWS])
 """Rationalities, 1/USD."""
 
 RATIOS = ("price_of_anarchy", "price_of_stability", "paper_price_of_anarchy")
@@ -49,7 +49,7 @@ def price_of_anarchy(
     settings: Sequence[tuple[str, str]] = SETTINGS,
     betas: Sequence[float] | Array = BETAS,
     *,
-    draws: int = 200,
+    draws: int = 100,
     seed: int = 0,
 ) -> list[Anarchy]:
     """All settings; `draws` of the curves for the intervals."""

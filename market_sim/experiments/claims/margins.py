@@ -18,8 +18,8 @@ from market_sim.experiments.claims.band import Band, band, draws_of_paper
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.theory.arrays import Array
 
-MARGINS = np.geomspace(0.01, 65.0, 14)
-"""Over cost: a price of 1.01 times cost to one of 66 times."""
+MARGINS = np.sort([*np.geomspace(0.01, 65.0, 14), 0.25])
+"""Over cost: a price of 1.01 times cost to one of 66 times, the paper's quarter among them."""
 
 SHOWN = (
     "inefficiency",
