@@ -1,8 +1,8 @@
 """How fast does each learning rule arrive where it ends up under pay-per-compute?
 
 Every rule that is for posted prices plays the paper's nine markets with several seeds, demand being the
-expected one.  Printed for each: the round in which welfare has come nine tenths of its way (averaged over one
-turn of everybody), and how often each provider has revised by then, as means over markets with 95 %
+expected one.  Printed for each: the round in which welfare, averaged over one turn of everybody, has come
+nine tenths of its way to stay, and how often each provider has revised by then, as means over markets with 95 %
 intervals (Student's t).  Where rules end is what convergence_by_rule.py tells.  Writes one figure.
 
     python analysis/how_fast_rules_arrive.py [--rules hedge,exp3] [--beta 1000] [--seeds 4] [--rounds 300]
@@ -28,10 +28,8 @@ from market_sim.theory.inference import MeanDifference, mean_difference
 
 def by_rule(found: Sequence[Speed]) -> dict[str, list[Speed]]:
     """The markets of each rule that moves at all, the fastest rule first."""
-    rules = {
-        rule: [one for one in found if one.rule == rule] for rule in dict.fromkeys(o.rule for o in found)
-    }
-    moving = {rule: own for rule, own in rules.items() if rule != "fixed"}
+    names = [rule for rule in dict.fromkeys(one.rule for one in found) if rule != "fixed"]
+    moving = {rule: [one for one in found if one.rule == rule] for rule in names}
     return dict(sorted(moving.items(), key=lambda item: over_markets(item[1], "revisions").mean))
 
 
@@ -95,9 +93,10 @@ def speed_figure(found: Sequence[Speed], beta: float, rounds: int) -> Figure:
     say(
         fig,
         f"{names[0]} arrives after {ends[0]:.1f} revisions of each provider, {names[-1]} after {ends[1]:.0f}",
-        f"Pay-per-compute, expected demand, β = {beta:,.0f} per USD, {len(found[0].rounds)} seeds of {rounds} "
-        "rounds. Arrived: welfare, averaged over one turn of everybody, is within a tenth of the way from "
-        "start to late mean. Rules that reply move one provider a round.",
+        f"Pay-per-compute, expected demand, β = {beta:,.0f} per USD, {len(found[0].rounds)} seeds of "
+        f"{rounds} rounds. Arrived: welfare, averaged over one turn of everybody, stays within a tenth of the "
+        "way from start to late mean, or as near as in the second half. Rules that reply move one provider a "
+        "round.",
     )
     return fig
 

@@ -55,8 +55,8 @@ def in_words(found: Sequence[Anarchy]) -> list[str]:
     lines += [
         f"The worst equilibrium of all loses {1 - 1 / _range(top)[0]:.1%} ({low:.1%} to {high:.1%}) of what "
         f"choice with noise allows: {named(top)} at beta = {top.at:,.0f}.",
-        f"Which equilibrium is reached matters most in {named(apart)}: at some beta the prices of anarchy and "
-        f"of stability are {interval_text(apart.apart)} apart.",
+        f"Which equilibrium is reached matters most in {named(apart)}: at some beta the prices of anarchy "
+        f"and of stability are {interval_text(apart.apart)} apart.",
     ]
     return lines
 

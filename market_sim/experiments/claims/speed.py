@@ -1,8 +1,9 @@
 """How fast each learning rule arrives where it ends up, in rounds and in revisions of each provider.
 
 Everybody follows the rule under pay-per-compute, as in experiments/convergence.py.  A run has arrived in the
-first round from which on welfare, averaged over one turn of everybody, is within a tenth of the way from
-where it began to its late mean.  Rules that never settle arrive too: at the average they hover about.
+round from which on welfare, averaged over one turn of everybody, stays within a tenth of the way from where
+it began to its late mean, or as near to it as it stays in the second half of the rounds.  Rules that never
+settle arrive too: at the average they hover about.
 """
 
 import os
@@ -53,8 +54,10 @@ def arrival_round(welfare: Array, window: int) -> int:
         return 0
     width = min(window, len(welfare) - 1)
     means = np.convolve(welfare, np.ones(width) / width, mode="valid")
-    near = np.abs(means - late) <= REMAINING * abs(late - start)
-    return int(near.argmax()) if near.any() else len(welfare) - 1
+    away = np.abs(means - late)
+    allowed = max(REMAINING * abs(late - start), float(away[len(away) // 2 :].max()))
+    outside = np.flatnonzero(away > allowed)
+    return int(outside[-1]) + 1 if len(outside) else 0
 
 
 def speed(game: Game, rule: str, seeds: int, rounds: int) -> Speed:
