@@ -2,8 +2,8 @@
 
 Every rule that is for posted prices plays the paper's nine markets with several seeds, demand being the
 expected one.  Printed for each: the round in which welfare, averaged over one turn of everybody, has come
-nine tenths of its way to stay, and how often each provider has revised by then, as means over markets with 95 %
-intervals (Student's t).  Where rules end is what convergence_by_rule.py tells.  Writes one figure.
+nine tenths of its way to stay, and how often each provider has revised by then, as means over markets with
+95 % intervals (Student's t).  Where rules end is what convergence_by_rule.py tells.  Writes one figure.
 
     python analysis/how_fast_rules_arrive.py [--rules hedge,exp3] [--beta 1000] [--seeds 4] [--rounds 300]
 """
@@ -94,9 +94,9 @@ def speed_figure(found: Sequence[Speed], beta: float, rounds: int) -> Figure:
         fig,
         f"{names[0]} arrives after {ends[0]:.1f} revisions of each provider, {names[-1]} after {ends[1]:.0f}",
         f"Pay-per-compute, expected demand, β = {beta:,.0f} per USD, {len(found[0].rounds)} seeds of "
-        f"{rounds} rounds. Arrived: welfare, averaged over one turn of everybody, stays within a tenth of the "
-        "way from start to late mean, or as near as in the second half. Rules that reply move one provider a "
-        "round.",
+        f"{rounds} rounds. Arrived: welfare, averaged over one turn of everybody, stays within a tenth of "
+        "the way from start to late mean, or as near as in the second half. Rules that reply move one "
+        "provider a round.",
     )
     return fig
 

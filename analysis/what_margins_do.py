@@ -134,8 +134,9 @@ def margin_figure(found: Sequence[MarginCurve], draws: int) -> Figure:
     begins, ends = (np.mean([values[place] for values in wasted]) for place in (0, -1))
     say(
         fig,
-        f"If cost stands, margins of {found[0].margin[-1]:.0f} take {min(share):.0f} to {max(share):.0f} % of "
-        f"what users keep; if list prices stand, inefficiency goes from {begins:.0f} to {ends:.0f} % on average",
+        f"If cost stands, margins of {found[0].margin[-1]:.0f} take {min(share):.0f} to {max(share):.0f} % "
+        f"of what users keep; if list prices stand, inefficiency goes from {begins:.0f} to {ends:.0f} % on "
+        "average",
         f"Pay-per-compute, β = {found[0].beta:,.0f} per USD, where the paper's dynamics end; bands: 95 % of "
         f"{draws:,} draws of the measured curves. In the auction margins play no part: bids are costs.",
     )
