@@ -5,7 +5,7 @@ unknown.  Both readings: list prices stand and cost is what the margin leaves, o
 with the margin.  Prints inefficiency, what users keep and whether the auction would leave them more, with
 intervals over draws of the measured curves, and writes one figure.
 
-    python analysis/what_margins_do.py [--beta B] [--draws N] [--seed S] [--out DIR]
+    python analysis/what_margins_do.py [--benchmarks AIME] [--beta B] [--draws N] [--seed S] [--out DIR]
 """
 
 import argparse
@@ -21,7 +21,7 @@ from matplotlib.lines import Line2D
 
 from market_sim.economy.variations import HOLDINGS
 from market_sim.errors import InputError
-from market_sim.experiments.claims.band import FEWEST_DRAWS, Band
+from market_sim.experiments.claims.band import Band, check_draws, settings_of
 from market_sim.experiments.claims.margins import MarginCurve, margin_sweep
 from market_sim.experiments.figures import (
     INK,
@@ -152,16 +152,17 @@ def _draw(ax: Axes, one: MarginCurve, name: str, factor: float, place: int) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--beta", type=float, default=1000.0, help="users' rationality, 1/USD")
+    parser.add_argument("--benchmarks", default="GSM8K,AIME,GPQA", help="some of them, default all")
     parser.add_argument("--draws", type=int, default=100, help="draws of the curves, for the intervals")
     parser.add_argument("--seed", type=int, default=0, help="of draws and moves")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     try:
-        if options.draws < FEWEST_DRAWS:
-            raise InputError(f"--draws {options.draws} is not allowed; it must be at least {FEWEST_DRAWS}")
+        check_draws(options.draws)
+        settings = settings_of(options.benchmarks)
         if not 0 <= options.beta <= 1e6:
             raise InputError(f"--beta {options.beta:g} is not allowed; it must be from 0 to 1e6")
-        found = margin_sweep(beta=options.beta, draws=options.draws, seed=options.seed)
+        found = margin_sweep(settings, beta=options.beta, draws=options.draws, seed=options.seed)
     except InputError as error:
         print(f"what_margins_do: {error}", file=sys.stderr)
         sys.exit(2)
@@ -170,7 +171,7 @@ def main() -> None:
     png, _ = save(
         margin_figure(found, options.draws),
         options.out / "what_margins_do",
-        {"scenario": "the paper's nine settings", "seed": options.seed, "beta": options.beta},
+        {"scenario": "the paper's settings", "seed": options.seed, "beta": options.beta},
     )
     print(f"Figure: {png} (and .svg)")
 

@@ -5,7 +5,7 @@ exactly over wide ranges of all four at once.  --network also plays markets in w
 experience, where it matters whom they hear from.  With DIR, the folder of a finished sweep with a Sobol or
 Morris design, its own axes instead.  Needs SALib (pip install 'market-sim[designs]'); writes one figure.
 
-    python analysis/what_welfare_depends_on.py [DIR] [--points N] [--network] [--seed S] [--out DIR]
+    python analysis/what_welfare_depends_on.py [DIR] [--benchmarks AIME] [--points N] [--network] [--out DIR]
 """
 
 import argparse
@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from market_sim.errors import InputError
+from market_sim.experiments.claims.band import settings_of
 from market_sim.experiments.claims.sensitivity import (
     FACTORS,
     NETWORK_FACTORS,
@@ -154,6 +155,7 @@ def sensitivity_figure(found: Sequence[Indices]) -> Figure:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
+    parser.add_argument("--benchmarks", default="GSM8K,AIME,GPQA", help="some of them, default all")
     parser.add_argument("--points", type=int, default=512, help="base samples of Sobol's design, 2^k")
     parser.add_argument("--trajectories", type=int, default=20, help="of Morris's design")
     parser.add_argument("--network", action="store_true", help="also play markets of users who learn")
@@ -165,7 +167,12 @@ def main() -> None:
             table = read_sweep(options.folder)
             found = sensitivity_of_sweep(table, outputs_of(table))
         else:
-            found = sensitivity(points=options.points, trajectories=options.trajectories, seed=options.seed)
+            found = sensitivity(
+                settings_of(options.benchmarks),
+                points=options.points,
+                trajectories=options.trajectories,
+                seed=options.seed,
+            )
             ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in FACTORS.items())
             print(f"Ranges, on log scales (value and prices times the paper's): {ranges}.")
         if options.network:
