@@ -41,7 +41,7 @@ def interval_text(found: Interval) -> str:
 
 def in_words(found: Sequence[Anarchy]) -> list[str]:
     """A line per setting, and what they say together."""
-    lines = [f"{'':24}{'price of anarchy':>24}{'of stability':>24}{"most apart":>24}  at beta"]
+    lines = [f"{'':24}{'price of anarchy':>24}{'of stability':>24}{'most apart':>24}  at beta"]
     for one in found:
         worst, best = one.largest["price_of_anarchy"], one.largest["price_of_stability"]
         lines.append(

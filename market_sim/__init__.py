@@ -6,7 +6,7 @@ The house, floor by floor; imports point down only.
                   optimum, auctions, learning rules
     economy/      the nouns, in dollars and tokens: quality curves, markets, regimes, exact solutions
     simulation/   the market in time: play_round, and a Mesa model round it
-    experiments/  many runs, described by files: scenarios, run folders, comparisons, the paper, figures, reports
+    experiments/  many runs, described by files: scenarios, run folders, comparisons, the paper, figures
     screen.py, cli.py   the command line
 
 What the command line does is a line in a notebook:
