@@ -1,4 +1,4 @@
-"""The command line: market-sim solve | run | compare | reproduce | curves | list.  No science here.
+"""The command line: market-sim solve | run | compare | report | reproduce | curves | list.  No science here.
 
 Each command imports what it needs when it is called, so that `solve` starts without Mesa.
 """
@@ -150,6 +150,7 @@ def compare(
     draws: DrawsOption = None,
     confidence: ConfidenceOption = None,
     correlation: CorrelationOption = None,
+    report: Annotated[bool, typer.Option("--report", help="End with one HTML file of it all.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Play the same users, tasks and seeds under several regimes and say what differs."""
@@ -169,6 +170,11 @@ def compare(
     from market_sim.experiments.compare_figures import write_comparison
 
     files = write_comparison(result, out)
+    if report:
+        from market_sim.experiments.report import report as write_report
+
+        written = write_report(files[0].parent)
+        files.append(written.path)
     if json_:
         exact = {} if found is None else {"uncertainty": [each.to_dict() for each in found]}
         _print_json(result.to_dict() | exact | {"files": [str(path) for path in files]})
@@ -177,6 +183,24 @@ def compare(
         if found is not None:
             screen.show_uncertainty_of_play(found)
         screen.show_files(files)
+        if report:
+            screen.show_report(written)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, a comparison or a sweep.")],
+    out: Annotated[Path | None, typer.Option(help="The file; left out: report.html in the folder.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write one HTML file that needs nothing else: figures, tables, scenario and manifest."""
+    from market_sim.experiments.report import report as write_report
+
+    written = write_report(folder, out)
+    if json_:
+        _print_json(written.to_dict())
+    else:
+        screen.show_report(written)
 
 
 @app.command()

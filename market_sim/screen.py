@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from market_sim.experiments.words import PER, convergence_rows, level_text, measure_text, usd_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -18,11 +20,9 @@ if TYPE_CHECKING:
     from market_sim.experiments.compare import Comparison
     from market_sim.experiments.curves import BuiltCurves
     from market_sim.experiments.paper import Reproduction
-    from market_sim.experiments.reached import NamedCycle, Nearest, Reached
+    from market_sim.experiments.reached import Reached
+    from market_sim.experiments.report import Report
     from market_sim.experiments.run import Progress, Run
-
-PER = 1000
-"""Screens show USD per this many queries."""
 
 
 def show_solution(solution: "Solution") -> None:
@@ -40,8 +40,8 @@ def show_solution(solution: "Solution") -> None:
         profiles.append(end)
     table, auction = _table("", *names, "optimum", "auction"), solution.auction
     for key in ("welfare", "user_value", "price", "provider_profit"):
-        best = _usd(solution.optimum["welfare"]) if key == "welfare" else ""
-        cells = [_usd(getattr(profile, key)) for profile in (*profiles, auction)]
+        best = usd_text(solution.optimum["welfare"]) if key == "welfare" else ""
+        cells = [usd_text(getattr(profile, key)) for profile in (*profiles, auction)]
         title, last = key.replace("_", " "), key == "provider_profit"
         _add_row(table, title, *cells[:-1], best, cells[-1], end_section=last)
     for provider in solution.providers:
@@ -58,8 +58,8 @@ def show_solution(solution: "Solution") -> None:
         f"Price of anarchy {_ratio(solution.price_of_anarchy)} (worst equilibrium), "
         f"{_ratio(solution.paper_price_of_anarchy)} (paper); "
         f"of stability {_ratio(solution.price_of_stability)}.\n"
-        f"Of the first best {_usd(auction.welfare)}, users' noise loses "
-        f"{_usd(solution.noise_gap)} and providers' choices lose {_usd(solution.strategic_gap)}."
+        f"Of the first best {usd_text(auction.welfare)}, users' noise loses "
+        f"{usd_text(solution.noise_gap)} and providers' choices lose {usd_text(solution.strategic_gap)}."
     )
 
 
@@ -74,7 +74,7 @@ def show_uncertainty(found: "UncertainSolution") -> None:
     names = [name for name in found.intervals if several or not name.startswith(("worst_", "best_"))]
     for place, name in enumerate(names):
         group, _, measure = name.rpartition(".")
-        row, shown = found.intervals[name], _usd if name not in RATIOS else _ratio_of(name)
+        row, shown = found.intervals[name], usd_text if name not in RATIOS else _ratio_of(name)
         ends = "undefined" if row.low != row.low else f"{shown(row.low)} to {shown(row.high)}"
         if row.undefined and row.low == row.low:
             ends += f" (undefined in {row.undefined:,})"
@@ -141,11 +141,11 @@ def show_run(result: "Run") -> None:
     )
     table = _table("per 1,000 queries", "")
     for name, value in summary["means"].items():
-        _add_row(table, *_measure(name, value))
+        _add_row(table, *measure_text(name, value))
     console.print(table)
     providers = _table("provider", "compute level", "share")
     for name, row in summary["providers"].items():
-        _add_row(providers, name, _level(row["compute_level"]), f"{row['share']:.1%}")
+        _add_row(providers, name, level_text(row["compute_level"]), f"{row['share']:.1%}")
     console.print(providers)
     console.print(_convergence(result.reached))
     if result.folder is not None:
@@ -153,57 +153,12 @@ def show_run(result: "Run") -> None:
 
 
 def _convergence(reached: "Reached") -> "Table":
-    """Where play ended up, line by line; money in USD per 1,000 queries."""
-    gap, welfare = _known_usd(reached.cce_gap_usd), reached.welfare
-    if 0 < reached.rounds_weighed < reached.rounds:
-        gap += f" (on {reached.rounds_weighed:,} of {reached.rounds:,} rounds)"
-    last = reached.began + reached.rounds
-    over = f"{reached.welfare_from:,} to {last:,}, worth {welfare.n_effective:,.0f} independent"
-    if reached.still_on_its_way:
-        over += "; it may still be on its way"
+    """Where play ended up, line by line."""
     table = _table("where play ended up", "per 1,000 queries")
     table.columns[1].justify = "left"
-    for title, text in (
-        ("play", _play(reached)),
-        ("nearest equilibrium", reached.no_equilibria or _nearness(reached.nearest)),
-        ("gain from deviating at the end", _known_usd(reached.nashconv_usd)),
-        ("coarse correlated gap", gap),
-        ("welfare, expected", f"{_usd(welfare.mean)} +- {_known_usd(welfare.half_width)} (95 % interval)"),
-        ("  over rounds", over),
-    ):
+    for title, text in convergence_rows(reached):
         _add_row(table, title, text)
     return table
-
-
-def _play(reached: "Reached") -> str:
-    if reached.settled_round is not None:
-        if reached.settled_round > reached.began:
-            return f"settled in round {reached.settled_round:,}"
-        return "nobody ever moved" if not reached.began else "nobody moved since the last event"
-    if reached.cycle is not None:
-        return _round_about(reached.cycle)
-    return f"has not settled (last move in round {reached.last_move:,} of {reached.began + reached.rounds:,})"
-
-
-def _round_about(cycle: "NamedCycle") -> str:
-    movers, everybody = cycle.movers, len(cycle.members[0])
-    who = " and ".join(movers) if len(movers) < 3 else f"{len(movers)} of {everybody} providers"
-    return f"cycles every {cycle.length:,} moves from round {cycle.start:,} on ({who})"
-
-
-def _nearness(nearest: "Nearest | None") -> str:
-    if nearest is None:
-        return "undefined"
-    which = "the only equilibrium" if nearest.of == 1 else f"equilibrium {nearest.number} of {nearest.of}"
-    steps = f"{nearest.level_steps} level step{'' if nearest.level_steps == 1 else 's'}"
-    words = f"in {which}" if nearest.level_steps == 0 else f"{steps} from {which}"
-    if round(nearest.mean_level_steps, 1) != nearest.level_steps:
-        words += f", {nearest.mean_level_steps:.1f} on average"
-    return words
-
-
-def _known_usd(value: float) -> str:
-    return "undefined" if value != value else _usd(value)
 
 
 def show_comparison(result: "Comparison") -> None:
@@ -231,7 +186,7 @@ def show_comparison(result: "Comparison") -> None:
         "tokens_per_query",
         "outside_share",
     ):
-        cells = [_measure(name, row[name]) for row in rows]
+        cells = [measure_text(name, row[name]) for row in rows]
         _add_row(table, cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
     for provider in result.measures[0].shares:
         _add_row(table, f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
@@ -298,46 +253,12 @@ def show_files(files: Sequence[Path]) -> None:
     console.print("  " + ", ".join(path.name for path in files))
 
 
-TITLES = {
-    "welfare_usd": "welfare",
-    "expected_welfare_usd": "welfare, expected",
-    "user_value_usd": "user value",
-    "expected_user_value_usd": "user value, expected",
-    "log_sum_surplus_usd": "log-sum surplus of users",
-    "price_usd": "price paid",
-    "expected_price_usd": "price paid, expected",
-    "provider_profit_usd": "provider profit",
-    "expected_provider_profit_usd": "provider profit, expected",
-    "first_best_gap_usd": "below the first best",
-    "nashconv_usd": "gain from deviating (NashConv)",
-    "equilibrium_steps": "levels from an equilibrium",
-    "estimate_error_usd": "error of users' estimates",
-    "tokens_per_query": "tokens per query",
-    "accuracy": "accuracy of answers",
-    "outside_share": "buy nothing",
-    "hhi": "concentration (HHI)",
-    "inefficiency": "inefficiency (optimum / welfare - 1)",
-}
-
-
-def _measure(name: str, value: float | None) -> tuple[str, str]:
-    """Title and text of a measure."""
-    title = TITLES[name]
-    if value is None:
-        return title, "undefined"
-    if name.endswith("_usd"):
-        return title, _usd(value)
-    if name in ("accuracy", "outside_share", "inefficiency"):
-        return title, f"{round(value, 6) + 0.0:.1%}"
-    return title, f"{value:,.0f}"
-
-
-def _usd(value: float) -> str:
-    return f"{round(PER * value, 4) + 0.0:.3f}"
-
-
 def _ratio(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
+
+
+def show_report(report: "Report") -> None:
+    _console().print(f"Report: {report.path}", soft_wrap=True, markup=False)
 
 
 def show_list(rows: list[dict[str, Any]]) -> None:
@@ -369,10 +290,6 @@ def _show_blocks(rows: list[dict[str, Any]]) -> None:
                 block.add_row("", f"[dim]{escape(key)}[/dim]", escape(str(value)))
         _console().print(f"[bold]{escape(title)}[/bold]")
         _console().print(block)
-
-
-def _level(level: float | None) -> str:
-    return "left" if level is None else f"{level:g}"
 
 
 def _console() -> Console:
