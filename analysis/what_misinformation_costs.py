@@ -49,7 +49,7 @@ def misinformation_figure(found: list[Loss]) -> Figure:
         ax.axhline(0, color=INK, lw=0.8)
         for loss, colour in zip([loss for loss in found if loss.beta == beta], COLOURS, strict=True):
             course, low, high = (per_thousand(values) for values in loss.band())
-            ax.fill_between(np.arange(len(course)), low, high, color=colour, alpha=0.25, lw=0)
+            ax.fill_between(range(len(course)), low, high, color=colour, alpha=0.25, lw=0)
             ax.plot(course, color=colour, lw=1.5, label=loss.heard)
         ax.set_title(f"β = {beta:,.0f}", fontsize=9)
         ax.set_xlabel("round")
