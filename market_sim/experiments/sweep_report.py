@@ -138,7 +138,7 @@ def _failures(table: SweepTable) -> Table:
             Cell(text=f"{row['replicate']:,}", number=float(row["replicate"])),
             *(_axis_cell(row[axis]) for axis in table.axes),
             Cell(text=str(row["status"])),
-            Cell(text="" if row.get("error") is None else str(row["error"])),
+            Cell(text=row["error"] if isinstance(row.get("error"), str) else ""),
         ]
         for row in bad.head(MOST_POINTS).to_dict("records")
     ]

@@ -215,7 +215,8 @@ def _morris_sample(trajectories: int, seed: int, dimensions: int = len(FACTORS))
 def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indices]:
     """Indices from a finished sweep with a Sobol or Morris design; outputs are its columns.
 
-    Replicates are averaged first.  Raises InputError for another design, or where runs are missing.
+    Replicates are averaged first.  Inefficiency of what was solved is the share of the optimum that is lost,
+    as in `sensitivity`.  Raises InputError for another design, or where runs are missing.
     """
     _salib()
     if table.design not in ("sobol", "morris"):
@@ -227,7 +228,10 @@ def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indi
     rest = [axis for axis in table.axes if axis not in axes and table.frame[axis].nunique() > 1]
     if rest:
         raise InputError(f"{table.name}: indices are for ranges only, and {rest[0]} is a list of values")
-    means = table.ok.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
+    frame = table.ok
+    if {"welfare", "optimum", "inefficiency"} <= set(frame.columns):
+        frame = frame.assign(inefficiency=1.0 - frame["welfare"] / frame["optimum"])
+    means = frame.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
     fractions = np.column_stack([_fraction(means[axis].to_numpy(), *table.ranges[axis]) for axis in axes])
     solved = _Solved(fractions=fractions, outputs={name: means[name].to_numpy() for name in outputs})
     sobol, morris = (solved, None) if table.design == "sobol" else (None, solved)
