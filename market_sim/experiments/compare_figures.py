@@ -11,6 +11,7 @@ from market_sim.experiments.figures import SurplusSplit, play_figure, save, surp
 def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:
     """Write comparison.json, surplus and play-<regime> (PNG, SVG) to a folder beside the runs'.
 
+    comparison.json also names the runs' folders, which are its neighbours.
     Returns the paths.  The folder is whole or not there; the same runs give the same folder.
     """
     runs = "+".join(run.fingerprint for run in comparison.runs)
@@ -19,7 +20,8 @@ def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:
     about = {"scenario": comparison.name, "seed": comparison.seed}
 
     def write(draft: Path) -> None:
-        store.write_json(draft / "comparison.json", comparison.to_dict())
+        folders = [None if run.folder is None else run.folder.name for run in comparison.runs]
+        store.write_json(draft / "comparison.json", comparison.to_dict() | {"runs": folders})
         split = [
             SurplusSplit(
                 name=TITLES.get(measures.regime, measures.regime),
