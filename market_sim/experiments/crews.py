@@ -94,7 +94,9 @@ class Processes:
 
     def start(self) -> None:
         context = _context()
-        self._pool = ProcessPoolExecutor(self.hands, mp_context=context, initializer=_enlisted)
+        self._pool = ProcessPoolExecutor(
+            self.hands, mp_context=context, initializer=_enlisted, initargs=(os.getcwd(),)
+        )
         try:
             with _prepared():  # all are started at once, and the first jobs find them ready
                 futures = [self._pool.submit(ready) for _ in range(self.hands)]
@@ -250,8 +252,10 @@ def _prepared() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _enlisted() -> None:
-    """A worker's first act: one thread, deaf to Ctrl-C, and gone when its master is."""
+def _enlisted(folder: str) -> None:
+    """A worker's first act: where its master is (rules from outside are looked for there), with one thread,
+    deaf to Ctrl-C, and gone when its master is."""
+    os.chdir(folder)
     blocks.THREADS = 1
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     master = multiprocessing.parent_process()

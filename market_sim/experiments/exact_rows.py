@@ -91,7 +91,8 @@ def solve_rows(problems: Sequence[Exact]) -> list[Row]:
     """The measures of each, in their order."""
     alike: dict[tuple[Any, ...], list[int]] = {}
     for place, one in enumerate(problems):
-        kind = (one.seed, one.market.tasks, one.market.providers, one.market.offered.tobytes())
+        market = one.market
+        kind = (one.seed, market.tasks, market.providers, market.methods, market.offered.tobytes())
         alike.setdefault(kind, []).append(place)
     rows: dict[int, Row] = {}
     for places in alike.values():

@@ -118,14 +118,17 @@ def put(data: dict[str, Any], path: Keys, value: Any, where: str) -> None:
     place: Any = data
     for depth, part in enumerate(path[:-1]):
         if isinstance(place, dict):
-            place = place.setdefault(part, {})
+            within_list = isinstance(path[depth + 1], int)
+            place = place.get(part) if within_list else place.setdefault(part, {})
         elif isinstance(place, list) and isinstance(part, int) and part < len(place):
             place = place[part]
         else:
             place = None
         if not isinstance(place, dict | list):
             short = ".".join(map(str, path[: depth + 1]))
-            raise InputError(f"{where}: {'.'.join(map(str, path))} cannot be set: {short} is no table there")
+            raise InputError(
+                f"{where}: {'.'.join(map(str, path))} cannot be set: {short} is not there to set it in"
+            )
     if isinstance(place, list):
         raise InputError(f"{where}: {'.'.join(map(str, path))} cannot be set: it is an entry of a list")
     place[path[-1]] = value

@@ -9,7 +9,7 @@ replicate only, so every point meets the same users, tasks and shocks (common ra
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -259,6 +259,8 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
     ranges: dict[str, Range] = {}
     for key, value in _flat(file.axes):
         at = f"{where}: axes.{key}"
+        if key in lists or key in ranges:
+            raise InputError(f"{where}: {key} is set twice, by axes or settings")
         if isinstance(value, dict):
             ranges[key] = validated(Range, value, at)
         elif not isinstance(value, list) or not value:
@@ -350,26 +352,40 @@ def _written(file: SweepFile, base: dict[str, Any], folder: Path) -> dict[str, A
         design = {"kind": file.design.kind}
         if file.design.settings:
             design["settings"] = [dict(each) for each in file.design.settings]
-    written = deepcopy(base)
-    for path in FILES:
-        table, found = written, path[-1]
-        for part in path[:-1]:
-            table = table.get(part) or {}
-        if isinstance(table, dict) and isinstance(table.get(found), str):
-            table[found] = str((folder / table[found]).resolve())
-    return data | {"design": design, "axes": dict(_flat(file.axes)), "base": written}
+
+    def absolute(name: str) -> str:
+        return str((folder / name).resolve())
+
+    axes = dict(_flat(file.axes))
+    for key, value in axes.items():
+        if isinstance(value, list) and path_of(key, "axes") in FILES:
+            axes[key] = [absolute(name) if isinstance(name, str) else name for name in value]
+    return data | {"design": design, "axes": axes, "base": _with_files(base, absolute)}
+
+
+def _with_files(base: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
+    """The scenario with other names for the files it names."""
+    data = deepcopy(base)
+    for *sections, key in FILES:
+        table: Any = data
+        for section in sections:
+            table = table.get(section) or {}
+        if isinstance(table.get(key), str):
+            table[key] = change(table[key])
+    return data
 
 
 def _digests(base: dict[str, Any], axes: Sequence[Axis], folder: Path) -> dict[str, str]:
     """Digests of the files and plug-in rules that the scenario or an axis names."""
     found: dict[str, str] = {}
     names: list[str] = []
-    for path in FILES:
-        table: Any = base
-        for part in path:
-            table = table.get(part) if isinstance(table, dict) else None
-        names += [table] if isinstance(table, str) else []
-        names += [v for axis in axes if axis.path == path for v in axis.values if isinstance(v, str)]
+
+    def note(name: str) -> str:
+        names.append(name)
+        return name
+
+    _with_files(base, note)
+    names += [v for axis in axes if axis.path in FILES for v in axis.values if isinstance(v, str)]
     for name in names:
         try:
             found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
@@ -403,16 +419,20 @@ def _digest(
     files: Mapping[str, str],
 ) -> str:
     """Twelve hexadecimal digits of all that makes the rows: not where files are, but what is in them."""
+
+    def values(axis: Axis) -> list[Any]:
+        return [files[v] if axis.path in FILES and isinstance(v, str) else v for v in axis.values]
+
     told = {
         "kind": file.kind,
         "seeds": file.seeds,
         "seed": file.seed,
         "rounds": file.rounds,
         "keep_rounds": file.keep_rounds,
-        "base": base,
-        "axes": {axis.name: axis.values for axis in axes},
+        "base": _with_files(base, files.__getitem__),
+        "axes": {axis.name: values(axis) for axis in axes},
         "points": n_points,
-        "files": files,
+        "rules": {name: found for name, found in files.items() if ":" in name},
     }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for axis in axes:
