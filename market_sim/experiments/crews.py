@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
@@ -28,6 +29,10 @@ THREAD_COUNTS = (
     "NUMBA_NUM_THREADS",
 )
 """Every worker has one thread for linear algebra: there are as many workers as there is work for cores."""
+
+
+ANSWERS_S = 10.0
+"""Seconds in which a scheduler answers, if there is one."""
 
 
 class WorkerDiedError(Exception):
@@ -153,24 +158,28 @@ class DaskCluster:
         except ModuleNotFoundError:
             raise InputError("--dask needs the package dask: pip install 'market-sim[cluster]'") from None
         try:
-            self._client = Client(address, timeout=10)
+            self._client = Client(address, timeout=ANSWERS_S)
         except (OSError, ValueError, TimeoutError) as error:
             raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
-        self._address, self.hands = address, 1
+        self._address = address
         self._executor: Any = None
+        self._count()
+
+    def _count(self) -> None:
+        self.hands = max(1, sum(self._client.nthreads().values()))
+        self._counted = time.monotonic()
 
     def start(self) -> None:
         self._executor = self._client.get_executor(pure=False)
-        self.hands = sum(self._client.nthreads().values())
-        if self.hands == 0:
-            try:
-                self._client.wait_for_workers(1, timeout=60)
-            except TimeoutError:
-                raise InputError(f"--dask {self._address}: has no workers after a minute") from None
-            self.hands = sum(self._client.nthreads().values())
+        try:
+            self._client.wait_for_workers(1, timeout=60)
+        except TimeoutError:
+            raise InputError(f"--dask {self._address}: has no workers after a minute") from None
+        self._count()
 
     def submit(self, job: Job) -> Future[Done]:
-        self.hands = max(1, sum(self._client.nthreads().values()))
+        if time.monotonic() - self._counted > 5.0:  # workers come and go
+            self._count()
         return self._executor.submit(work, job)
 
     def renew(self) -> None:

