@@ -1,6 +1,7 @@
 """Who asks about what in a round, and the randomness they bring (docs/round.md, step 4)."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -14,12 +15,17 @@ from market_sim.theory.streams import Role, stream
 def shocks_of(parts: Parts, now: int) -> Shocks:
     """The randomness of a round: the same under every regime, whatever happened before."""
     choice, outcome, audit = (
-        stream(parts.seed, role, round=now) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)
+        partial(stream, parts.seed, role, round=now) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)
     )
     if not parts.users.individuals:
-        return Shocks(choice=choice, outcome=outcome, audit=audit)
+        return Shocks(choice=choice(), outcome=outcome(), audit=audit())
     u = len(parts.users.beta)
-    return Shocks(choice=choice.random(u), outcome=outcome.random(u), audit=audit.random(u))
+    audited = parts.regime.terms.audit_probability > 0  # no number is below a probability of nothing
+    return Shocks(
+        choice=choice().random(u),
+        outcome=outcome().random(u),
+        audit=audit().random(u) if audited else np.ones(u),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
