@@ -221,3 +221,7 @@ class Regime:
     terms: Terms = field(default_factory=Terms)
     prepare: Callable[["Regime", Market, UserPopulation], "Regime"] = lambda regime, market, users: regime
     plan: Callable[["Regime", Market, int, UserPopulation], Array] | None = None
+
+    def __hash__(self) -> int:
+        """That of the name: what is remembered by regime is asked for many times a round."""
+        return hash(self.name)

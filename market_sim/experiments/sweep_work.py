@@ -5,10 +5,9 @@ import math
 import signal
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -23,7 +22,7 @@ from market_sim.experiments.play import Played, play
 from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.scenario_keys import Keys
 from market_sim.experiments.sweep import scenario_at
-from market_sim.experiments.timeline import timeline_of
+from market_sim.experiments.timeline import Timeline, draws_nothing, timeline_of
 from market_sim.simulation.records import RoundRow
 from market_sim.theory.arrays import Array
 from market_sim.theory.convergence import standard_errors
@@ -81,11 +80,17 @@ class Done:
     seconds: float = 0.0
 
 
-@dataclass
-class _Remembered:
-    """Markets by what makes them, so that what is worked out for one serves all runs in it."""
+@dataclass(frozen=True)
+class _Point:
+    """A point that was played: what is worked out for its market serves all its replicates."""
 
-    markets: "OrderedDict[tuple[Any, ...], Market]" = field(default_factory=OrderedDict)
+    about: tuple[Any, ...]
+    timeline: Timeline
+    rounds: int
+
+
+_latest: list[_Point] = []
+"""The latest point of this process, if any; replaced whole, because threads may play beside each other."""
 
 
 def work(job: Job) -> Done:
@@ -153,8 +158,15 @@ def scenario_of(job: Job, one: One) -> Scenario:
 
 def play_one(job: Job, one: One) -> Played:
     """A run, played."""
+    about = (job.base, job.folder, job.paths, job.rounds, one.values)
+    for point in _latest[:1]:
+        if point.about == about:
+            return play(point.timeline.with_seed(one.seed), point.rounds)
     scenario = scenario_of(job, one)
-    return play(timeline_of(scenario), scenario.rounds)
+    timeline = timeline_of(scenario)
+    if draws_nothing(scenario):
+        _latest[:] = [_Point(about, timeline, scenario.rounds)]
+    return play(timeline, scenario.rounds)
 
 
 def run_row(played: Played) -> Row:
@@ -181,10 +193,11 @@ def _solved(job: Job) -> list[Row]:
     if job.timeout is not None:
         return [_solved_alone(job, one) for one in job.runs]
     rows: list[Row | None] = [None] * len(job.runs)
-    problems, places, remembered = [], [], _Remembered()
+    problems, places = [], []
+    markets: dict[tuple[Any, ...], Market] = {}
     for place, one in enumerate(job.runs):
         try:
-            problems.append(_problem(job, one, remembered))
+            problems.append(_problem(job, one, markets))
             places.append(place)
         except Exception as error:
             rows[place] = failed(_said(error))
@@ -200,7 +213,7 @@ def _solved(job: Job) -> list[Row]:
 def _solved_alone(job: Job, one: One) -> Row:
     try:
         with _at_most(job.timeout):
-            (row,) = exact_rows.solve_rows([_problem(job, one, _Remembered())])
+            (row,) = exact_rows.solve_rows([_problem(job, one, {})])
     except _OutOfTime:
         return late(job.timeout or 0.0)
     except Exception as error:
@@ -208,16 +221,17 @@ def _solved_alone(job: Job, one: One) -> Row:
     return {"status": "ok", "error": None} | row
 
 
-def _problem(job: Job, one: One, remembered: _Remembered) -> exact_rows.Exact:
+def _problem(job: Job, one: One, markets: dict[tuple[Any, ...], Market]) -> exact_rows.Exact:
+    """What is to be solved at a point; `markets` remembers those of others, by what they are made of."""
     scenario = scenario_of(job, one)
     key = tuple(
         str(value)
         for path, value in zip(job.paths, one.values, strict=True)
         if path[0] in ("market", "events")
     )
-    if key not in remembered.markets:
-        remembered.markets[key] = market_of(scenario)
-    return exact_rows.to_solve(scenario, remembered.markets[key])
+    if key not in markets:
+        markets[key] = market_of(scenario)
+    return exact_rows.to_solve(scenario, markets[key])
 
 
 class _OutOfTime(BaseException):
