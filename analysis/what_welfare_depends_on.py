@@ -59,8 +59,9 @@ def in_words(found: Sequence[Indices]) -> list[str]:
     lines = []
     for one in found:
         lines.append(f"{named(one)} ({one.points:,} points):")
+        width = max(map(len, one.factors)) + 2
         for place, factor in enumerate(one.factors):
-            line = f"    {factor:22}"
+            line = f"    {factor:{width}}"
             if np.isfinite(one.total[place]):
                 line += (
                     f"first order {one.first[place]:5.2f} +- {one.first_half_width[place]:.2f}   "
@@ -71,7 +72,7 @@ def in_words(found: Sequence[Indices]) -> list[str]:
                     f"Morris mu* {one.mu_star[place]:.3g} +- {one.mu_star_half_width[place]:.2g}, "
                     f"sigma {one.sigma[place]:.3g}"
                 )
-            lines.append(line)
+            lines.append(line.rstrip())
     for output in dict.fromkeys(one.output for one in found):
         own = [one for one in found if one.output == output]
         first = [foremost(one) for one in own]
@@ -140,7 +141,8 @@ def sensitivity_figure(found: Sequence[Indices]) -> Figure:
     for output in outputs:
         first = [foremost(one) for one in found if one.output == output]
         top = max(dict.fromkeys(first), key=first.count)
-        told.append(f"{_measure(output)} depends most on {top} ({first.count(top)} of {len(first)} markets)")
+        often = f" ({first.count(top)} of {len(first)} markets)" if len(first) > 1 else ""
+        told.append(f"{_measure(output)} depends most on {top}{often}")
     note = (
         "Sobol indices: dark, what a factor explains alone; light, with all it takes part in; lines, 95 % "
         "intervals of the latter."

@@ -29,6 +29,12 @@ from market_sim.theory.inference import mean_difference
 if TYPE_CHECKING:
     import pandas as pd
 
+SAMPLED = ("latin_hypercube", "sobol", "morris")
+MOST_AXES = 6
+MOST_DRAWN = 1200
+"""Points of a panel: a picture is a file to be sent."""
+TENTHS = 10
+
 UNITS = {"inefficiency": ("%", 100.0), "accuracy": ("%", 100.0), "outside_share": ("%", 100.0)}
 AXIS_LABELS = {"users.beta": BETA_LABEL, "market.margin": "margin over cost"}
 
@@ -40,6 +46,8 @@ def sweep_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
     Lines where an axis repeats its values, points where every run has its own, bars of error where no axis
     is a number.
     """
+    if table.design in SAMPLED:
+        return _sampled_figure(table, measures)
     x, hue = _axes(table)
     frame = table.ok
     values = [None] if hue is None else list(dict.fromkeys(frame[hue]))
@@ -82,13 +90,48 @@ def sweep_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
             ],
         )
     replicates = frame["replicate"].nunique()
-    rest = [axis for axis in table.axes if axis not in (x, hue)]
+    rest = [axis for axis in table.axes if axis not in (x, hue) and frame[axis].nunique() > 1]
     note = ["Each point is a run." if scattered else "Means"]
     if not scattered:
         note[0] += f" over {', '.join(rest)}" if rest else ""
         note[0] += f"{' and' if rest else ' over'} {replicates} replicates" if replicates > 1 else ""
         note[0] += "; bands: 95 % intervals over replicates." if replicates > 1 else "."
     say(fig, f"{table.name}: {_finding(frame, measures[0], x, hue, values)}", " ".join(note))
+    return fig
+
+
+def _sampled_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
+    """Two measures over each axis of a sampled design: points, and means of tenths of them in order."""
+    frame = table.ok
+    axes = [axis for axis in table.numeric if frame[axis].nunique() > 1][:MOST_AXES]
+    shown = [name for name in (measures[0], "inefficiency") if name in measures]
+    shown = list(dict.fromkeys(shown))
+    every = max(1, len(frame) // MOST_DRAWN)
+    fig = new_figure(1.0 + 1.9 * len(shown))
+    panels = fig.subplots(len(shown), max(1, len(axes)), squeeze=False, sharey="row")
+    for row, measure in zip(panels, shown, strict=True):
+        unit, factor = UNITS.get(measure, (USD_LABEL, float(PER)))
+        known = frame[frame[measure].notna()]
+        y = factor * known[measure].to_numpy(dtype=float)
+        for ax, axis in zip(row, axes, strict=False):
+            x = known[axis].to_numpy(dtype=float)
+            ax.plot(x[::every], y[::every], ".", ms=2, alpha=0.35, color=SERIES[0], mew=0, rasterized=True)
+            parts = np.array_split(np.argsort(x, kind="stable"), min(TENTHS, len(x)))
+            middles = [[float(column[part].mean()) for part in parts] for column in (x, y)]
+            ax.plot(*middles, color=SERIES[1], lw=1.6)
+            ax.set_ylim(*np.quantile(y, [0.005, 0.995]))
+            if table.ranges.get(axis, (0, 0, ""))[2] == "log":
+                log_axis(ax.xaxis)
+            ax.tick_params(axis="x", labelsize=6, rotation=30)
+            if ax in panels[-1]:
+                ax.set_xlabel(axis.replace(".", ".\n"), fontsize=6.5)
+        name = TITLES.get(measure, measure.replace("_", " ")).split(" (")[0]
+        row[0].set_ylabel(f"{name}\n({unit})")
+    sns.despine(fig=fig)
+    note = "Points: runs"
+    note += f" (one in {every})" if every > 1 else ""
+    note += ", the most extreme hundredth left out; lines: means of tenths of all runs along the axis."
+    say(fig, f"{table.name}: {_finding(frame, measures[0], None, None, ())}", note)
     return fig
 
 

@@ -163,7 +163,7 @@ def shown(measure: str, value: float) -> str:
     if not np.isfinite(value):
         return "undefined"
     if measure in SHARES:
-        return f"{value:.1%}"
+        return f"{round(value, 6) + 0.0:.1%}"
     if measure in RATIOS:
         return f"{value:.4f}"
     if measure in COUNTS:
