@@ -138,7 +138,7 @@ def show_run(result: "Run") -> None:
     )
     table = _table("per 1,000 queries", "")
     for name, value in summary["means"].items():
-        _add_row(table, *_measure(name, value))
+        _add_row(table, *measure(name, value))
     console.print(table)
     providers = _table("provider", "compute level", "share")
     for name, row in summary["providers"].items():
@@ -228,7 +228,7 @@ def show_comparison(result: "Comparison") -> None:
         "tokens_per_query",
         "outside_share",
     ):
-        cells = [_measure(name, row[name]) for row in rows]
+        cells = [measure(name, row[name]) for row in rows]
         _add_row(table, cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
     for provider in result.measures[0].shares:
         _add_row(table, f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
@@ -289,6 +289,11 @@ def _published(value: float | str | None) -> str:
     return f"{PER * value:.3f}" if isinstance(value, int | float) else str(value)
 
 
+def say(sentence: str) -> None:
+    """A line for a person."""
+    _console().print(sentence, soft_wrap=True, markup=False)
+
+
 def show_files(files: Sequence[Path]) -> None:
     console = _console()
     console.print(f"\nWritten to {files[0].parent}:", soft_wrap=True, markup=False)
@@ -317,8 +322,8 @@ TITLES = {
 }
 
 
-def _measure(name: str, value: float | None) -> tuple[str, str]:
-    """Title and text of a measure."""
+def measure(name: str, value: float | None) -> tuple[str, str]:
+    """Title and text of a measure, as in TITLES; money in USD per 1,000 queries."""
     title = TITLES[name]
     if value is None:
         return title, "undefined"

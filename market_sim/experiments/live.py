@@ -9,6 +9,9 @@ A live market is a scenario and nothing else: a policy changed on the way become
 `run` plays the very same rows from the scenario that was saved.
 """
 
+import csv
+import io
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,6 +297,10 @@ MOST_PEOPLE_WATCHED = 200_000
 """A page steps several times a second, and more people one by one would take gigabytes."""
 
 
+MOST_BYTES = 1_000_000
+"""Of a scenario file that is sent."""
+
+
 def check_harmless(scenario: Scenario, root: Path) -> Scenario:
     """The scenario, if a page may play it for a stranger: no code from outside, no file outside `root`.
 
@@ -339,10 +346,8 @@ def inside(path: Path, root: Path, where: str) -> Path:
 
 def uploaded_scenario(name: str, content: bytes, root: Path) -> Scenario:
     """A scenario that somebody sent: checked, and harmless.  Files it names are looked for in `root`."""
-    import tomllib
-
-    if len(content) > 1_000_000:
-        raise InputError(f"{name}: has {len(content):,} bytes; a scenario has at most 1,000,000")
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{name}: has {len(content):,} bytes; a scenario has at most {MOST_BYTES:,}")
     try:
         data = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -403,3 +408,14 @@ def rows_table(seen: Seen) -> dict[str, Array]:
     }
     rest = {name: np.repeat(column, each) for name, column in seen.rounds.items() if name != "round"}
     return head | body | rest
+
+
+def csv_of(seen: Seen) -> str:
+    """The same table as the text of a CSV file; empty where nothing is defined."""
+    table = rows_table(seen)
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(table)
+    for row in zip(*(column.tolist() for column in table.values()), strict=True):
+        writer.writerow("" if cell != cell else cell for cell in row)
+    return file.getvalue()

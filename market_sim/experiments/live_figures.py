@@ -39,7 +39,7 @@ from market_sim.experiments.figures import (
 from market_sim.experiments.live import Seen, Yardsticks
 from market_sim.theory.arrays import Array
 
-WIDTH, HEIGHT = 9.6, 6.5
+WIDTH, HEIGHT = 9.6, 6.2
 """Inches.  The page shows the figure at 900 to 1,250 pixels, where its type reads like the page's."""
 
 SCREEN_DPI = 125
@@ -445,4 +445,4 @@ def _money(usd: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return "undefined" if np.isnan(share) else f"{share:.1f} %"
+    return "undefined" if np.isnan(share) else f"{round(share, 1) + 0.0:.1f} %"

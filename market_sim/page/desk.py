@@ -5,7 +5,6 @@ has a desk of its own (`solara.use_memo`), so nothing is shared but the lock rou
 its settings in one place for the whole process.
 """
 
-import base64
 import logging
 import threading
 import time
@@ -22,12 +21,10 @@ from market_sim.experiments.live import LiveMarket, Player, Replay
 from market_sim.experiments.live_figures import Crowd, LiveFigure, Mark
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import Choices, after, choices_of, regime_title, scenario_of
+from market_sim.page.pictures import DRAWING, as_source
 from market_sim.simulation.portrait import Portrait, bought_from, in_proportion, portrait_of, requests_portrait
 
 logger = logging.getLogger("market_sim.page")
-
-DRAWING = threading.Lock()
-"""Held while matplotlib draws."""
 
 MOST_FRAMES_A_SECOND = 15.0
 
@@ -67,7 +64,7 @@ class Desk:
         self._figure: LiveFigure | None = None
         self._portrait: Portrait | None = None
         self._seen = threading.Event()
-        self._closed = False
+        self.closed = False
         self.reset()
 
     # --- what a visitor does ------------------------------------------------------------------------
@@ -98,27 +95,25 @@ class Desk:
         self.playing.set(False)
         self.guarded(lambda: self._begin(LiveMarket(scenario_of(self.base.value, self.choices.value))))
 
-    def open(self, scenario: Scenario) -> None:
-        """Put another scenario on the desk."""
+    def open(self, scenario: Scenario) -> bool:
+        """Put another scenario on the desk; whether that worked."""
+        return self._put(lambda: LiveMarket(scenario), scenario)
+
+    def replay(self, finished: Replay) -> bool:
+        """Show a finished run; whether that worked."""
+        return self._put(lambda: finished, finished.scenario)
+
+    def _put(self, make: Callable[[], Player], scenario: Scenario) -> bool:
         self.playing.set(False)
 
-        def put() -> None:
-            self._begin(LiveMarket(scenario))
+        def put() -> bool:
+            player, choices = make(), choices_of(scenario)
             self.base.set(scenario)
-            self.choices.set(choices_of(scenario))
+            self.choices.set(choices)
+            self._begin(player)
+            return True
 
-        self.guarded(put)
-
-    def replay(self, run: Replay) -> None:
-        """Show a finished run."""
-        self.playing.set(False)
-
-        def put() -> None:
-            self._begin(run)
-            self.base.set(run.scenario)
-            self.choices.set(choices_of(run.scenario))
-
-        self.guarded(put)
+        return bool(self.guarded(put))
 
     def step(self) -> None:
         """Play one round."""
@@ -153,7 +148,7 @@ class Desk:
 
     def close(self) -> None:
         """The visitor has left."""
-        self._closed = True
+        self.closed = True
         self.playing.set(False)
 
     @property
@@ -185,7 +180,7 @@ class Desk:
     def _play(self) -> None:
         began, due = time.monotonic(), 0.0
         self._seen.set()
-        while self.playing.value and not self._closed:
+        while self.playing.value and not self.closed:
             player = self.player.value
             if player is None or player.ended:
                 self.playing.set(False)
@@ -228,7 +223,7 @@ class Desk:
                     self._figure = self.new_figure()
                 self._figure.show(player.history.seen(), self._bought(), marks_of(player))
                 picture = self._figure.png()
-            source = "data:image/png;base64," + base64.b64encode(picture).decode("ascii")
+            source = as_source(picture)
         else:
             source = last.source
         if last is not None and last.source == source:
