@@ -208,10 +208,13 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
 @app.command()
 def serve(
     scenario: Annotated[
-        str | None, typer.Argument(metavar="[SCENARIO]", help="What the page begins with.", show_default=False)
+        str | None,
+        typer.Argument(metavar="[SCENARIO]", help="What the page begins with.", show_default=False),
     ] = None,
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8765,
-    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
 ) -> None:
     """Serve the interactive page to browsers on this machine; Ctrl-C stops it."""
     from market_sim.page import server

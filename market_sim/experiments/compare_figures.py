@@ -84,9 +84,14 @@ def side_by_side(runs: Sequence[Run], width: float) -> Figure:
         names = list(dict.fromkeys(table["provider"].tolist()))
         shape = (len(x), -1, len(names))
         level, share = (np.reshape(table[key], shape) for key in ("compute_level", "share"))
-        staircases(ladder, x, {name: _mean_level(level[:, :, i], share[:, :, i]) for i, name in enumerate(names)})
+        staircases(
+            ladder, x, {name: _mean_level(level[:, :, i], share[:, :, i]) for i, name in enumerate(names)}
+        )
         stacked_shares(
-            shares, x, {name: share[:, :, i].sum(axis=1) for i, name in enumerate(names)}, run.rounds["outside_share"]
+            shares,
+            x,
+            {name: share[:, :, i].sum(axis=1) for i, name in enumerate(names)},
+            run.rounds["outside_share"],
         )
         welfare = run.rounds["expected_welfare_usd"]
         for usd, look in (

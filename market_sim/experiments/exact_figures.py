@@ -4,7 +4,7 @@ Five panels of one market at one rationality: user value and profit by compute l
 rivals offer, the potential along the paper's better replies, inefficiency over rationality.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import matplotlib as mpl
@@ -113,7 +113,7 @@ def _reach(game: Game) -> tuple[Array, Array]:
     return ends[0], ends[1]
 
 
-def _indices(market: Market, levels: dict[str, float]) -> list[int]:
+def _indices(market: Market, levels: Mapping[str, float]) -> list[int]:
     """Index of each provider's level."""
     own = market.compute_level[0]
     return [int(np.flatnonzero(own[i] == levels[name])[0]) for i, name in enumerate(market.providers)]
@@ -158,7 +158,14 @@ def _draw_by_level(ax: Axes, analysis: Analysis, table: Array, order: Sequence[i
         for profile in analysis.solution.equilibria:
             at = int(np.flatnonzero(analysis.levels[i] == profile.levels[market.providers[i]])[0])
             ax.plot(
-                analysis.levels[i, at], shown[i, at], "o", ms=8, mfc="none", mec=style.colour, mew=1.2, zorder=3
+                analysis.levels[i, at],
+                shown[i, at],
+                "o",
+                ms=8,
+                mfc="none",
+                mec=style.colour,
+                mew=1.2,
+                zorder=3,
             )
     level_axis(ax.xaxis, analysis.levels[np.isfinite(analysis.levels)])
     methods = dict.fromkeys(market.methods)
@@ -171,21 +178,28 @@ def _draw_replies(ax: Axes, analysis: Analysis, order: Sequence[int]) -> None:
     beta = analysis.solution.beta
     unit = 1000.0 / beta if beta > 0 else 1.0
     rows = range(len(order))
-    width = unit * float(analysis.reply_to.max() - analysis.reply_from[np.isfinite(analysis.reply_from)].min())
+    width = unit * float(
+        analysis.reply_to.max() - analysis.reply_from[np.isfinite(analysis.reply_from)].min()
+    )
     for row, i in zip(rows, order, strict=True):
         name = analysis.market.providers[i]
         useful = np.flatnonzero(analysis.reply_from[i] < analysis.reply_to[i])
         shades = np.linspace(0.35, 1.0, len(useful)) if len(useful) > 1 else [1.0]
-        place = sorted(useful.tolist(), key=lambda k, i=i: analysis.levels[i, k])
+        place = useful[np.argsort(analysis.levels[i, useful])].tolist()
         for k, shade in zip(place, shades, strict=True):
             low, high = unit * analysis.reply_from[i, k], unit * analysis.reply_to[i, k]
             colour = [1 - shade * (1 - part) for part in mpl.colors.to_rgb(colour_of(name))]
             ax.barh(row, high - low, left=low, height=0.8, color=colour, ec="white", lw=0.6)
             if high - low > 0.06 * width:
                 ax.text(
-                    low + 0.015 * width, row, f"{analysis.levels[i, k]:g}", ha="left", va="center", fontsize=6.5,
+                    low + 0.015 * width,
+                    row,
+                    f"{analysis.levels[i, k]:g}",
+                    ha="left",
+                    va="center",
+                    fontsize=6.5,
                     color="white" if sum(colour) < 1.6 else INK,
-                )  # fmt: skip
+                )
         for at in analysis.rivals[:, i]:
             ax.plot([unit * at] * 2, [row - 0.48, row + 0.48], color=BAD, lw=1.6, zorder=3)
     ax.set_yticks(list(rows), [analysis.market.providers[i] for i in order], fontsize=6.8)
@@ -211,7 +225,12 @@ def _draw_sweep(ax: Axes, curve: InefficiencyCurve, solution: Solution) -> None:
     for low, high in curve.windows:
         between = (curve.beta >= low) & (curve.beta <= high)
         ax.fill_between(
-            curve.beta[between], 100 * curve.best[between], 100 * curve.worst[between], fc=BAD, ec=BAD, alpha=0.55
+            curve.beta[between],
+            100 * curve.best[between],
+            100 * curve.worst[between],
+            fc=BAD,
+            ec=BAD,
+            alpha=0.55,
         )
     ax.plot(curve.beta, 100.0 * curve.reached, color=INK, lw=1.6)
     log_axis(ax.xaxis)
@@ -223,17 +242,23 @@ def _draw_sweep(ax: Axes, curve: InefficiencyCurve, solution: Solution) -> None:
     ax.set_xlabel(BETA_LABEL)
     ax.set_ylabel("inefficiency (%)")
     peak, most = curve.peak
-    ax.set_title(f"Inefficiency is largest, {100 * most:.0f} %, at β = {peak:,.0f}", loc="left", weight="bold")
+    ax.set_title(
+        f"Inefficiency is largest, {100 * most:.0f} %, at β = {peak:,.0f}", loc="left", weight="bold"
+    )
     notes = ["dot: β of this market"]
     if curve.windows:
         notes.append("bands: two or more equilibria")
-    ax.text(0.99, 0.97, "\n".join(notes), transform=ax.transAxes, ha="right", va="top", fontsize=7, color=MUTED)
+    ax.text(
+        0.99, 0.97, "\n".join(notes), transform=ax.transAxes, ha="right", va="top", fontsize=7, color=MUTED
+    )
 
 
 def _finding(solution: Solution) -> str:
     found, end = len(solution.equilibria), solution.paper_dynamics
     count = "one equilibrium" if found == 1 else f"{found} equilibria"
-    lost = "" if solution.inefficiency is None else f", {100 * solution.inefficiency:.1f} % short of the optimum"
+    lost = (
+        "" if solution.inefficiency is None else f", {100 * solution.inefficiency:.1f} % short of the optimum"
+    )
     method = " and ".join(METHOD_NAMES.get(name, name) for name in solution.method.split("+"))
     return (
         f"{solution.benchmark}, {method}, β = {solution.beta:,.6g}: {count}; better replies end at welfare "

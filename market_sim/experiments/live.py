@@ -19,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
+from market_sim.economy.market import Market
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, named
 from market_sim.experiments import store
@@ -104,7 +105,9 @@ class History:
         counts = self._counts[blocks]
         means = np.divide(self._sums[blocks], counts, out=undefined, where=counts > 0)
         shape, first = (self._blocks, len(self._tasks), len(self._names)), len(ROUND_COLUMNS)
-        places = (slice(first + k * self._width, first + (k + 1) * self._width) for k in range(len(PROVIDER_SERIES)))
+        places = (
+            slice(first + k * self._width, first + (k + 1) * self._width) for k in range(len(PROVIDER_SERIES))
+        )
         return Seen(
             tasks=self._tasks,
             names=self._names,
@@ -139,6 +142,9 @@ class Player(Protocol):
     yardsticks: Yardsticks
 
     @property
+    def market(self) -> Market: ...
+
+    @property
     def round(self) -> int: ...
 
     @property
@@ -161,6 +167,10 @@ class LiveMarket:
         self.history = History(market.tasks, market.providers)
         self.yardsticks = yardsticks_of(scenario)
         self._look()
+
+    @property
+    def market(self) -> Market:
+        return self.model.parts.market
 
     @property
     def round(self) -> int:
@@ -219,6 +229,7 @@ class Replay:
             raise InputError(f"{folder}: is not a complete run")
         self.folder = folder
         self.scenario = load_scenario(folder / "scenario.toml")
+        self.market = load_market(self.scenario)
         self._rounds = store.read_table(folder / "rounds.parquet")
         providers = store.read_table(folder / "providers.parquet")
         tasks, names = (tuple(dict.fromkeys(providers[key].tolist())) for key in ("benchmark", "provider"))
@@ -254,16 +265,6 @@ class Replay:
     def ended(self) -> bool:
         return self.round == self.last
 
-    @property
-    def levels(self) -> Array:
-        """Compute levels that are offered in the scenario's market."""
-        market = load_market(self.scenario)
-        return market.compute_level[market.offered]
-
-    @property
-    def methods(self) -> tuple[str, ...]:
-        return load_market(self.scenario).methods
-
     def step(self) -> None:
         """Show the next round; nothing where there is none."""
         if self._next > self.last:
@@ -287,7 +288,9 @@ def yardsticks_of(scenario: Scenario) -> Yardsticks:
     except InputError as error:
         return Yardsticks(why_none=str(error).removeprefix(f"{scenario.where}: "))
     if len(solutions) > 1:
-        return Yardsticks(why_none="with several benchmarks equilibria are listed on the page of exact analysis")
+        return Yardsticks(
+            why_none="with several benchmarks equilibria are listed on the page of exact analysis"
+        )
     return Yardsticks(equilibria=tuple(profile.welfare for profile in solutions[0].equilibria))
 
 
@@ -393,7 +396,7 @@ def open_run(path: Path, root: Path) -> Replay:
 
 
 def rows_table(seen: Seen) -> dict[str, Array]:
-    """A history as one table in long form: a row per block and provider, with what the block has in common."""
+    """A history in long form: a row per block, benchmark and provider, with what the block has in common."""
     blocks, each = len(seen.round), len(seen.tasks) * len(seen.names)
     ends = np.append(seen.round[1:] - 1, seen.last)
     head = {

@@ -86,6 +86,7 @@ class LiveFigure:
         self._moving: list[Artist] = []
         self._background: Any = None
         self._marks: tuple[Mark, ...] = ()
+        self._fitted: set[Axes] = set()
         with house_style():
             self.figure = Figure(figsize=(WIDTH, HEIGHT + (0.4 if heading else 0.0)), dpi=SCREEN_DPI)
             self._canvas = FigureCanvasAgg(self.figure)
@@ -121,9 +122,15 @@ class LiveFigure:
         self._right = self.figure.add_subplot(grid[2, 1])
         self._tokens = self.figure.add_subplot(grid[2, 2])
         self._timed = [
-            *self._ladders, self._share, self._welfare, self._money, self._loss,
-            self._profit, self._right, self._tokens,
-        ]  # fmt: skip
+            *self._ladders,
+            self._share,
+            self._welfare,
+            self._money,
+            self._loss,
+            self._profit,
+            self._right,
+            self._tokens,
+        ]
         self._titles = {
             ax: self._animated(
                 ax, ax.text(0, 1.0, "", transform=ax.transAxes, weight="bold", fontsize=8.5, color=INK)
@@ -153,9 +160,15 @@ class LiveFigure:
         ]
         handles.append(Line2D([], [], marker="s", ls="none", ms=6, color=LOST, label="buys nothing"))
         self.figure.legend(
-            handles=handles, loc="upper left", ncols=columns, borderaxespad=0.1, handletextpad=0.1,
-            columnspacing=1.2, labelspacing=0.3, bbox_to_anchor=(0.045, 1 - (0.4 if heading else 0.0) / height),
-        )  # fmt: skip
+            handles=handles,
+            loc="upper left",
+            ncols=columns,
+            borderaxespad=0.1,
+            handletextpad=0.1,
+            columnspacing=1.2,
+            labelspacing=0.3,
+            bbox_to_anchor=(0.045, 1 - (0.4 if heading else 0.0) / height),
+        )
         if heading:
             say(self.figure, heading)
 
@@ -189,7 +202,9 @@ class LiveFigure:
             )
             label = self._level_label if len(seen.tasks) == 1 else task
             ax.set_ylabel(label, labelpad=2)
-            self._stairs.append([self._line(ax, color=colour_of(self._names[i]), lw=1.5) for i in self._order])
+            self._stairs.append(
+                [self._line(ax, color=colour_of(self._names[i]), lw=1.5) for i in self._order]
+            )
 
     def _draw_shares(self, seen: Seen) -> None:
         colours = [*(colour_of(self._names[i]) for i in self._order), LOST]
@@ -211,7 +226,9 @@ class LiveFigure:
             ax.add_collection(
                 LineCollection(crowd.place[crowd.links].tolist(), colors="#c9c9c9", linewidths=0.5, zorder=1)
             )
-        self._dots = ax.scatter(*crowd.place.T, s=15, linewidths=0.5, edgecolors="white", zorder=2)
+        self._dots = ax.scatter(
+            crowd.place[:, 0], crowd.place[:, 1], s=15, linewidths=0.5, edgecolors="white", zorder=2
+        )
         self._animated(ax, self._dots)
         self._titles[ax].set_text(crowd.about)
 
@@ -256,12 +273,19 @@ class LiveFigure:
 
     def _legend_above(self, ax: Axes, handles: Sequence[Artist]) -> None:
         ax.legend(
-            handles=list(handles), loc="lower left", bbox_to_anchor=(0, 0.985), ncols=len(handles),
-            borderaxespad=0, borderpad=0.2, handlelength=1.5, handletextpad=0.4, columnspacing=1.0,
-        )  # fmt: skip
+            handles=list(handles),
+            loc="lower left",
+            bbox_to_anchor=(0, 0.985),
+            ncols=len(handles),
+            borderaxespad=0,
+            borderpad=0.2,
+            handlelength=1.5,
+            handletextpad=0.4,
+            columnspacing=1.0,
+        )
 
     def _draw_rest(self, seen: Seen) -> None:
-        self._loss.set_ylabel("optimum / welfare − 1 (%)", labelpad=2)
+        self._loss.set_ylabel("optimum / welfare \N{MINUS SIGN} 1 (%)", labelpad=2)
         self._lines |= {
             "inefficiency": self._line(self._loss, color=BAD, lw=2.0),
             "accuracy": self._line(self._right, color=INK, lw=1.4),
@@ -345,7 +369,9 @@ class LiveFigure:
             f"{_money(last('expected_user_value_usd'))}",
             self._loss: f"Inefficiency {_percent(columns['inefficiency'][-1])}",
             self._profit: f"Providers earn {_money(float(profit.sum()))} together",
-            self._right: "Nothing is answered" if np.isnan(accuracy) else f"{accuracy:.1f} % of answers right",
+            self._right: "Nothing is answered"
+            if np.isnan(accuracy)
+            else f"{accuracy:.1f} % of answers right",
             self._tokens: f"{tokens:,.0f} tokens per query",
         }
         for ax, text in said.items():
@@ -359,7 +385,9 @@ class LiveFigure:
                 ax.set_xlim(0, end)
             self._background = None
         extra = per_thousand(np.array(self._yardsticks.equilibria))
-        money = [self._lines[name] for name in ("welfare_usd", "first_best", "optimum", "expected_welfare_usd")]
+        money = [
+            self._lines[name] for name in ("welfare_usd", "first_best", "optimum", "expected_welfare_usd")
+        ]
         prices = [
             self._lines[name]
             for name in ("user_value_usd", "price_usd", "expected_user_value_usd", "expected_price_usd")
@@ -375,8 +403,9 @@ class LiveFigure:
             values = np.concatenate([*(np.asarray(line.get_ydata(), dtype=float) for line in lines), also])
             self._fit_height(ax, values[np.isfinite(values)], least)
         if tuple(marks) != self._marks:
-            for mark in marks[len(self._marks) :]:
-                self._mark(mark)
+            for place, mark in enumerate(marks):
+                if mark not in self._marks:
+                    self._mark(mark, place)
             self._marks, self._background = tuple(marks), None
 
     def _fit_height(self, ax: Axes, values: Array, least: float) -> None:
@@ -386,21 +415,29 @@ class LiveFigure:
         low, high = float(values.min()), float(values.max())
         span = max(high - low, least)
         bottom, top = ax.get_ylim()
-        fresh = getattr(ax, "_fitted", False)
+        fresh = ax in self._fitted
         if fresh and bottom <= low and high <= top and span > 0.45 * (top - bottom):
             return
         room = 0.08 * span
         ax.set_ylim(low if low == 0 else low - room, low + span + room)
-        ax._fitted = True
+        self._fitted.add(ax)
         self._background = None
 
-    def _mark(self, mark: Mark) -> None:
+    def _mark(self, mark: Mark, place: int) -> None:
+        """A line in every panel, and what happened in that of welfare, one below the other."""
         for ax in self._timed:
             ax.axvline(mark.round, color=MUTED, lw=0.8, ls=(0, (2, 2)), zorder=1.5)
         self._welfare.text(
-            mark.round, 0.03, f" {mark.text}", transform=self._welfare.get_xaxis_transform(), va="bottom",
-            ha="left", fontsize=7, color=MUTED, clip_on=True,
-        )  # fmt: skip
+            mark.round,
+            0.03 + 0.09 * (place % 4),
+            f" {mark.text}",
+            transform=self._welfare.get_xaxis_transform(),
+            va="bottom",
+            ha="left",
+            fontsize=7,
+            color=MUTED,
+            clip_on=True,
+        )
 
     def png(self) -> bytes:
         """The figure as it is on screen."""
@@ -417,7 +454,7 @@ class LiveFigure:
 
 
 def _encoded(canvas: FigureCanvasAgg) -> bytes:
-    """What is on a canvas as PNG, lossless: rows unfiltered and packed lightly, in a third of the usual time."""
+    """What is on a canvas as PNG, without loss: unfiltered and lightly packed, in a third of the usual time."""
     pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
     height, width, _ = pixels.shape
     rows = np.zeros((height, 3 * width + 1), dtype=np.uint8)  # each row begins with its filter, 0: none

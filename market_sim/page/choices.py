@@ -66,20 +66,27 @@ CONTROLS: dict[str, Control] = {
         label="Benchmark", unit="", help="The questions users ask: what accuracy was measured on."
     ),
     "method": Control(
-        label="Method", unit="", help="How compute is spent: voting or picking among samples, or thinking longer."
+        label="Method",
+        unit="",
+        help="How compute is spent: voting or picking among samples, or thinking longer.",
     ),
     "models": Control(label="Models", unit="", help="One provider for each model; none ticked: all of them."),
     "regime": Control(label="Regime", unit="", help="How queries are sold and paid for."),
     "rule": Control(
-        label="Learning under posted prices", unit="", help="How providers choose compute when they post prices."
+        label="Learning under posted prices",
+        unit="",
+        help="How providers choose compute when they post prices.",
     ),
     "auction_rule": Control(
-        label="Learning under auctions", unit="", help="How providers bid; truthful bids cost and quality as they are."
+        label="Learning under auctions",
+        unit="",
+        help="How providers bid; truthful bids cost and quality as they are.",
     ),
     "beta": Control(
         label="Rationality β",
         unit="per USD",
-        help="1 to 1,000,000. How surely users pick the best offer: at 1,000 a dollar per 1,000 queries matters.",
+        help="1 to 1,000,000. How surely users pick the best offer: at 1,000 an offer that is better by "
+        "1 USD per 1,000 queries has 2.7 times the odds.",
         values=_series(0, 6),
     ),
     "value_usd": Control(
@@ -101,10 +108,14 @@ CONTROLS: dict[str, Control] = {
         values=(50, 100, 200, 500, 1000, 2000, 5000, 10000),
     ),
     "information": Control(
-        label="What users know", unit="", help="What every offer is worth; or they find out and tell whom they know."
+        label="What users know",
+        unit="",
+        help="What every offer is worth; or they find out and tell whom they know.",
     ),
     "demand": Control(
-        label="Demand", unit="", help="Each query drawn by chance, or exactly the expected shares of a continuum."
+        label="Demand",
+        unit="",
+        help="Each query drawn by chance, or exactly the expected shares of a continuum.",
     ),
     "seed": Control(
         label="Seed",

@@ -99,9 +99,15 @@ def Compare(bench: Bench) -> None:
             ):
                 with solara.Div(classes=["ms-policy"]):
                     rv.Select(
-                        v_model=chosen.value, on_v_model=chosen.set, items=REGIME_ITEMS, label=label, dense=True,
-                        hide_details=True, class_=name, menu_props={"offsetY": True},
-                    )  # fmt: skip
+                        v_model=chosen.value,
+                        on_v_model=chosen.set,
+                        items=REGIME_ITEMS,
+                        label=label,
+                        dense=True,
+                        hide_details=True,
+                        class_=name,
+                        menu_props={"offsetY": True},
+                    )
             with solara.Div(classes=["ms-pace"]):
                 with solara.Div(classes=["ms-name"]):
                     solara.Text("Rounds")
@@ -109,20 +115,28 @@ def Compare(bench: Bench) -> None:
                 rv.Slider(
                     v_model=ROUNDS.index(bench.rounds.value),
                     on_v_model=lambda place: bench.rounds.set(ROUNDS[int(place)]),
-                    min=0, max=len(ROUNDS) - 1, step=1, dense=True, hide_details=True,
+                    min=0,
+                    max=len(ROUNDS) - 1,
+                    step=1,
+                    dense=True,
+                    hide_details=True,
                     class_="ms-slider ms-compare-rounds",
-                )  # fmt: skip
+                )
             solara.Button(
-                "Play both", icon_name="mdi-scale-balance", color="primary", on_click=bench.start,
-                disabled=running, classes=["ms-compare"],
-            )  # fmt: skip
+                "Play both",
+                icon_name="mdi-scale-balance",
+                color="primary",
+                on_click=bench.start,
+                disabled=running,
+                classes=["ms-compare"],
+            )
         solara.Text(
-            "Both regimes are played with the same users, the same questions and the same chances, with the settings "
-            "at the left. Numbers are means over the second half of the rounds.",
+            "Both regimes are played with the same users, the same questions and the same chances, with the "
+            "settings at the left. Numbers are means over the second half of the rounds.",
             classes=["ms-about"],
         )
         if running:
-            rv.ProgressLinear(value=bench.progress.value, height=6, rounded=True)
+            rv.ProgressLinear(value=bench.progress.value or 0.0, height=6, rounded=True)
         if bench.shown.value is not None:
             Result(bench.shown.value)
 
@@ -133,7 +147,13 @@ def Result(shown: Shown) -> None:
     with solara.Row(gap="28px", style={"align-items": "flex-start", "flex-wrap": "wrap"}):
         with solara.Div(classes=["ms-sentences"]):
             for sentence in shown.comparison.sentences:
-                kind = "better" if " better off" in sentence else "worse" if " worse off" in sentence else "neutral"
+                kind = (
+                    "better"
+                    if " better off" in sentence
+                    else "worse"
+                    if " worse off" in sentence
+                    else "neutral"
+                )
                 solara.Text(sentence, classes=["ms-sentence", f"ms-{kind}"])
         MeasuresTable(shown.comparison, names)
     Picture(shown.surplus, f"Who gets what under {' and '.join(names)}", "ms-surplus")

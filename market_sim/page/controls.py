@@ -50,7 +50,6 @@ def Menu(desk: Desk, key: str) -> None:
             dense=True,
             hide_details=True,
             placeholder="all" if several else "",
-            persistent_placeholder=several,
             menu_props={"offsetY": True, "maxHeight": 420},
         )
         Help(control.help)

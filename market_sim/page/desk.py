@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
 from market_sim.experiments.live_figures import Crowd, LiveFigure, Mark
 from market_sim.experiments.scenario import Event, Scenario
-from market_sim.page.choices import Choices, after, choices_of, regime_title, scenario_of
+from market_sim.page.choices import after, choices_of, regime_title, scenario_of
 from market_sim.page.pictures import DRAWING, as_source
-from market_sim.simulation.portrait import Portrait, bought_from, in_proportion, portrait_of, requests_portrait
+from market_sim.simulation.portrait import (
+    Portrait,
+    bought_from,
+    in_proportion,
+    portrait_of,
+    requests_portrait,
+)
 
 logger = logging.getLogger("market_sim.page")
 
@@ -192,7 +199,7 @@ class Desk:
             if rounds >= 1:
                 due = due - rounds if rounds == int(due) else 0.0
                 self._seen.clear()
-                self.guarded(lambda rounds=rounds: self._advance(rounds))
+                self.guarded(partial(self._advance, rounds))
                 if not self._wait_until_seen():
                     self.playing.set(False)
                     return
@@ -239,22 +246,16 @@ class Desk:
         """The figure of what stands on the desk."""
         player = self.player.value
         assert player is not None
-        seen = player.history.seen()
-        place = self._dots
-        if isinstance(player, LiveMarket):
-            market, people = player.model.parts.market, player.model.parts.users.n_people
-            levels = market.compute_level[market.offered]
-            methods = set(market.methods)
-        else:
-            levels = np.unique(seen.providers["compute_level"][np.isfinite(seen.providers["compute_level"])])
-            levels = np.unique(np.concatenate([levels, player.levels]))
-            people, methods = 0, set(player.methods)
+        market, portrait = player.market, self._dots
+        people = player.model.parts.users.n_people if isinstance(player, LiveMarket) else 0
         return LiveFigure(
-            seen,
-            Crowd(place=place.place, links=place.links, bought=self._bought(), about=self._about(people)),
+            player.history.seen(),
+            Crowd(
+                place=portrait.place, links=portrait.links, bought=self._bought(), about=self._about(people)
+            ),
             player.yardsticks,
-            "effort bin" if methods == {"reasoning_effort"} else "samples",
-            levels,
+            "effort bin" if set(market.methods) == {"reasoning_effort"} else "samples",
+            market.compute_level[market.offered],
             heading,
         )
 

@@ -40,12 +40,17 @@ def Exact(desk: Desk) -> None:
         if len(benchmarks) > 1 and desk.choices.value.benchmark is None:
             with solara.Div(classes=["ms-policy"]):
                 rv.Select(
-                    v_model=place, on_v_model=set_task, label="Benchmark", dense=True, hide_details=True,
+                    v_model=place,
+                    on_v_model=set_task,
+                    label="Benchmark",
+                    dense=True,
+                    hide_details=True,
                     items=[{"text": name, "value": k} for k, name in enumerate(benchmarks)],
-                )  # fmt: skip
+                )
         solara.Text(
-            "The market under pay-per-compute at the rationality set at the left, solved exactly: no agents, no "
-            "chance. An equilibrium is a set of compute levels that no provider would leave alone. Best replies are the "
+            "The market under pay-per-compute at the rationality set at the left, solved exactly: no agents, "
+            "no chance. An equilibrium is a set of compute levels that no provider would leave alone. Best "
+            "replies are the "
             "levels providers answer with, by what their rivals offer.",
             classes=["ms-about"],
         )
@@ -59,7 +64,11 @@ def Exact(desk: Desk) -> None:
 
 @solara.component
 def Answer(solved: Solved) -> None:
-    Picture(solved.picture, "User value and profit by compute level, best replies, potential, inefficiency", "ms-exact")
+    Picture(
+        solved.picture,
+        "User value and profit by compute level, best replies, potential, inefficiency",
+        "ms-exact",
+    )
     head, rows = equilibria_table(solved.solution)
     PlainTable(head, rows, "ms-equilibria")
     solara.Text(said_of(solved.solution), classes=["ms-about"])
@@ -104,7 +113,9 @@ def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
         told("tokens per query", lambda p: f"{p.tokens_per_query:,.0f}", f"{auction.tokens_per_query:,.0f}"),
     ]
     for name in solution.providers:
-        wins = f"{auction.level:g}, serves all" if auction.winner == name and auction.level is not None else ""
+        wins = (
+            f"{auction.level:g}, serves all" if auction.winner == name and auction.level is not None else ""
+        )
         cells = [f"{p.levels[name]:g}, {p.shares[name]:.1%}" for p in profiles]
         rows.append([name, *cells, f"{optimum['levels'][name]:g}", wins])
     return ["money: USD per 1,000 queries", *names, "optimum", "second-price auction"], rows
@@ -113,13 +124,14 @@ def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
 def said_of(solution: Solution) -> str:
     """What the table means, in words."""
     lost = (
-        f"Of the first best of {_usd(solution.auction.welfare)}, users' noise loses {_usd(solution.noise_gap)} and "
-        f"providers' choices lose {_usd(solution.strategic_gap)}."
+        f"Of the first best of {_usd(solution.auction.welfare)}, users' noise loses "
+        f"{_usd(solution.noise_gap)} and providers' choices lose {_usd(solution.strategic_gap)}."
     )
-    ratios = (
-        f"Price of anarchy {_ratio(solution.price_of_anarchy)}, of stability {_ratio(solution.price_of_stability)}."
+    anarchy, stability = _ratio(solution.price_of_anarchy), _ratio(solution.price_of_stability)
+    return (
+        "* where better replies from the lowest levels end. Rows of models: compute level, market share. "
+        f"{lost} Price of anarchy {anarchy}, of stability {stability}."
     )
-    return f"* where better replies from the lowest levels end. Rows of models: compute level, market share. {lost} {ratios}"
 
 
 def _usd(value: float) -> str:

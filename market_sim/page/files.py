@@ -52,9 +52,14 @@ class Drawer:
         self._open(lambda: uploaded_scenario(name, content, self.desk.root))
 
     def too_large(self, file: dict[str, Any]) -> None:
-        self.desk.problem.set(f"{file['name']}: has {file['size']:,} bytes; a scenario has at most {MOST_BYTES:,}")
+        self.desk.problem.set(
+            f"{file['name']}: has {file['size']:,} bytes; a scenario has at most {MOST_BYTES:,}"
+        )
 
-    def open_scenario(self, name: str) -> None:
+    def open_scenario(self, name: str | None) -> None:
+        """A scenario that ships was picked."""
+        if name is None:
+            return
         self._open(lambda: open_scenario(self.desk.root / name, self.desk.root))
 
     def _open(self, read: Callable[[], Any]) -> None:
@@ -62,7 +67,10 @@ class Drawer:
         if scenario is not None and self.desk.open(scenario):
             self.desk.tab.set(0)
 
-    def replay(self, name: str) -> None:
+    def replay(self, name: str | None) -> None:
+        """A finished run was picked."""
+        if name is None:
+            return
         found = self.desk.guarded(lambda: open_run(self.desk.root / name, self.desk.root))
         if found is not None and self.desk.replay(found):
             self.desk.tab.set(0)
@@ -72,7 +80,7 @@ class Drawer:
     def scenario(self) -> bytes:
         """What the controls say and what happened to the market, as a scenario file with every default."""
         player = self.desk.player.value
-        scenario = self.desk.player.value.scenario if player is not None else self.desk.base.value
+        scenario = self.desk.base.value if player is None else player.scenario
         if self.desk.changed and isinstance(player, LiveMarket):
             scenario = scenario_of(self.desk.base.value, self.desk.choices.value)
         return to_toml(resolved(scenario, load_market(scenario))).encode()
@@ -117,7 +125,9 @@ class Drawer:
 
 @solara.component
 def Files(drawer: Drawer) -> None:
-    with solara.Row(gap="40px", style={"align-items": "flex-start", "flex-wrap": "wrap"}, classes=["ms-files"]):
+    with solara.Row(
+        gap="40px", style={"align-items": "flex-start", "flex-wrap": "wrap"}, classes=["ms-files"]
+    ):
         with solara.Column(gap="10px", style={"flex": "1", "min-width": "320px"}):
             solara.HTML(tag="h3", unsafe_innerHTML="Take along")
             TakeOut(drawer)
@@ -132,31 +142,51 @@ def TakeOut(drawer: Drawer) -> None:
     name = "market" if player is None else player.scenario.name
     for label, icon, data, filename, about, css in (
         (
-            "Scenario", "mdi-file-document-outline", drawer.scenario, f"{name}.toml",
-            "The settings and every change of policy, for this page and for market-sim run.", "ms-get-scenario",
+            "Scenario",
+            "mdi-file-document-outline",
+            drawer.scenario,
+            f"{name}.toml",
+            "The settings and every change of policy, for this page and for market-sim run.",
+            "ms-get-scenario",
         ),
         (
-            "Data (CSV)", "mdi-table", drawer.data, f"{name}.csv",
-            "Every curve of the live market; in long play means over blocks of rounds. USD per query.", "ms-get-data",
+            "Data (CSV)",
+            "mdi-table",
+            drawer.data,
+            f"{name}.csv",
+            "Every curve of the live market; in long play means over blocks of rounds. USD per query.",
+            "ms-get-data",
         ),
         (
-            "Figure (PNG)", "mdi-image-outline", lambda: drawer.figure("png"), f"{name}.png",
-            "The nine panels as they stand, for slides.", "ms-get-png",
+            "Figure (PNG)",
+            "mdi-image-outline",
+            lambda: drawer.figure("png"),
+            f"{name}.png",
+            "The nine panels as they stand, for slides.",
+            "ms-get-png",
         ),
         (
-            "Figure (SVG)", "mdi-vector-curve", lambda: drawer.figure("svg"), f"{name}.svg",
-            "The same, for papers.", "ms-get-svg",
+            "Figure (SVG)",
+            "mdi-vector-curve",
+            lambda: drawer.figure("svg"),
+            f"{name}.svg",
+            "The same, for papers.",
+            "ms-get-svg",
         ),
-    ):  # fmt: skip
+    ):
         with solara.Div(classes=["ms-file", css]):
             with solara.FileDownload(data, filename):
                 solara.Button(label, icon_name=icon, outlined=True)
             solara.Text(about, classes=["ms-help"])
     with solara.Div(classes=["ms-file"]):
         solara.Button(
-            "Keep as a run folder", icon_name="mdi-content-save-outline", outlined=True, on_click=drawer.keep,
-            disabled=drawer.progress.value is not None or not isinstance(player, LiveMarket), classes=["ms-keep"],
-        )  # fmt: skip
+            "Keep as a run folder",
+            icon_name="mdi-content-save-outline",
+            outlined=True,
+            on_click=drawer.keep,
+            disabled=drawer.progress.value is not None or not isinstance(player, LiveMarket),
+            classes=["ms-keep"],
+        )
         solara.Text(
             "Plays the same rounds again, which gives the same rows, and keeps them whole under runs/out.",
             classes=["ms-help"],
@@ -180,13 +210,24 @@ def BringIn(drawer: Drawer) -> None:
     )
     solara.Text("It may name no program and no file outside runs/.", classes=["ms-help"])
     rv.Select(
-        v_model=None, on_v_model=lambda name: name and drawer.open_scenario(name), items=scenarios,
-        label="A scenario that ships", class_="ms-open-scenario", dense=True, hide_details=True,
+        v_model=None,
+        on_v_model=drawer.open_scenario,
+        items=scenarios,
+        label="A scenario that ships",
+        class_="ms-open-scenario",
+        dense=True,
+        hide_details=True,
         menu_props={"offsetY": True},
-    )  # fmt: skip
+    )
     rv.Select(
-        v_model=None, on_v_model=lambda name: name and drawer.replay(name), items=runs,
-        label="A finished run, to replay" if runs else "No finished runs under runs/ yet", class_="ms-open-run",
-        dense=True, hide_details=True, disabled=not runs, menu_props={"offsetY": True},
-    )  # fmt: skip
+        v_model=None,
+        on_v_model=drawer.replay,
+        items=runs,
+        label="A finished run, to replay" if runs else "No finished runs under runs/ yet",
+        class_="ms-open-run",
+        dense=True,
+        hide_details=True,
+        disabled=not runs,
+        menu_props={"offsetY": True},
+    )
     solara.Text("Step, play, pause and reset go through its rows as they were.", classes=["ms-help"])

@@ -20,20 +20,34 @@ def Transport(desk: Desk) -> None:
     ended = frame is not None and frame.ended
     with solara.Row(classes=["ms-transport"], gap="8px", style={"align-items": "center"}):
         if playing:
-            solara.Button("Pause", icon_name="mdi-pause", color="primary", on_click=desk.pause, classes=["ms-play"])
+            solara.Button(
+                "Pause", icon_name="mdi-pause", color="primary", on_click=desk.pause, classes=["ms-play"]
+            )
         else:
             solara.Button(
-                "Play", icon_name="mdi-play", color="primary", on_click=desk.play, disabled=ended,
+                "Play",
+                icon_name="mdi-play",
+                color="primary",
+                on_click=desk.play,
+                disabled=ended,
                 classes=["ms-play"],
-            )  # fmt: skip
+            )
         solara.Button(
-            "Step", icon_name="mdi-skip-next", on_click=desk.step, disabled=ended, outlined=True,
+            "Step",
+            icon_name="mdi-skip-next",
+            on_click=desk.step,
+            disabled=ended,
+            outlined=True,
             classes=["ms-step"],
-        )  # fmt: skip
+        )
         solara.Button(
-            "Reset", icon_name="mdi-restart", on_click=desk.reset, outlined=not desk.changed,
-            color="warning" if desk.changed else None, classes=["ms-reset"],
-        )  # fmt: skip
+            "Reset",
+            icon_name="mdi-restart",
+            on_click=desk.reset,
+            outlined=not desk.changed,
+            color="warning" if desk.changed else None,
+            classes=["ms-reset"],
+        )
         with solara.Div(classes=["ms-pace"]):
             speed = desk.speed.value
             with solara.Div(classes=["ms-name"]):
@@ -42,8 +56,13 @@ def Transport(desk: Desk) -> None:
             rv.Slider(
                 v_model=SPEEDS.index(speed),
                 on_v_model=lambda place: desk.speed.set(SPEEDS[int(place)]),
-                min=0, max=len(SPEEDS) - 1, step=1, dense=True, hide_details=True, class_="ms-slider ms-speed",
-            )  # fmt: skip
+                min=0,
+                max=len(SPEEDS) - 1,
+                step=1,
+                dense=True,
+                hide_details=True,
+                class_="ms-slider ms-speed",
+            )
         solara.v.Spacer()
         with solara.Div(classes=["ms-policy"]):
             rv.Select(
@@ -51,9 +70,14 @@ def Transport(desk: Desk) -> None:
                 on_v_model=desk.next_regime.set,
                 items=REGIME_ITEMS,
                 label="A new policy, at any round",
-                dense=True, hide_details=True, class_="ms-next-regime", menu_props={"offsetY": True},
-            )  # fmt: skip
-        solara.Button("Switch", icon_name="mdi-gavel", on_click=desk.switch, outlined=True, classes=["ms-switch"])
+                dense=True,
+                hide_details=True,
+                class_="ms-next-regime",
+                menu_props={"offsetY": True},
+            )
+        solara.Button(
+            "Switch", icon_name="mdi-gavel", on_click=desk.switch, outlined=True, classes=["ms-switch"]
+        )
     Status(desk)
 
 
@@ -65,7 +89,11 @@ def Status(desk: Desk) -> None:
         return
     with solara.Row(classes=["ms-status"], gap="14px"):
         solara.HTML(tag="span", classes=["ms-round"], unsafe_innerHTML=f"Round <b>{frame.round:,}</b>")
-        solara.HTML(tag="span", classes=["ms-regime-now"], unsafe_innerHTML=f"under <b>{regime_title(frame.regime)}</b>")
+        solara.HTML(
+            tag="span",
+            classes=["ms-regime-now"],
+            unsafe_innerHTML=f"under <b>{regime_title(frame.regime)}</b>",
+        )
         if desk.said.value:
             solara.Text(desk.said.value, classes=["ms-said"])
         if frame.ended:
@@ -84,7 +112,9 @@ def Picture(desk: Desk) -> None:
         class_="ms-figure",
         attributes={
             "src": "" if frame is None else frame.source,
-            "alt": "" if frame is None else f"Nine panels of the market after round {frame.round}: compute levels, "
+            "alt": ""
+            if frame is None
+            else f"Nine panels of the market after round {frame.round}: compute levels, "
             "market shares, users, welfare, price and user value, inefficiency, profits, accuracy, tokens",
         },
     )

@@ -113,8 +113,8 @@ def _is_loopback(host: str) -> bool:
 def only_for_own_pages(app: Application) -> Application:
     """The application, refusing what a page of another site sends.
 
-    A browser says in Origin which page a connection comes from.  Without this any web page that is open in the
-    same browser could play with the market on this machine and read what it shows.
+    A browser says in Origin which page a connection comes from.  Without this any web page that is open in
+    the same browser could play with the market on this machine and read what it shows.
     """
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:

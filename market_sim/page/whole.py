@@ -23,10 +23,10 @@ README = 4
 """The place of that tab."""
 
 ABOUT = (
-    "Providers choose how much compute a language model spends on each answer; users choose providers, round "
-    "after round. Sold by the token, models think longer than it is worth; an auction for each query ends that, "
-    "though not always to the users' good. Curves come from real evaluations, and the exact optimum and "
-    "equilibria stand beside what the agents reach."
+    "Providers choose how much compute a language model spends on each answer; users choose providers, "
+    "round after round. Sold by the token, models think longer than it is worth; an auction for each query "
+    "ends that, though not always to the users' good. Curves come from real evaluations, and the exact "
+    "optimum and equilibria stand beside what the agents reach."
 )
 
 
@@ -66,7 +66,7 @@ def Market(start: Callable[[], Scenario], root: Path) -> None:
 @solara.component
 def Readme() -> None:
     """The README as it was installed, without what was not: pictures, and links to files beside it."""
-    text = re.sub(r"^!\[.*$", "", str(metadata("market-sim").get_payload()), flags=re.MULTILINE)
+    text = re.sub(r"^!\[.*$", "", str(metadata("market-sim").json["description"]), flags=re.MULTILINE)
     text = re.sub(r"\[([^]]+)\]\((?!https?://)[^)]*\)", r"\1", text)
     html = markdown(text, extensions=["fenced_code", "tables"])
     solara.HTML(tag="div", classes=["ms-readme"], unsafe_innerHTML=html)
