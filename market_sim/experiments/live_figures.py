@@ -79,9 +79,11 @@ class LiveFigure:
         yardsticks: Yardsticks,
         level_label: str,
         levels: Array,
+        regime: str,
         heading: str = "",
     ) -> None:
         self._names, self._yardsticks, self._level_label = seen.names, yardsticks, level_label
+        self._first_regime = regime
         self._order = [seen.names.index(name) for name in in_family_order(seen.names)]
         self._moving: list[Artist] = []
         self._background: Any = None
@@ -252,8 +254,10 @@ class LiveFigure:
         ]
         found = len(self._yardsticks.equilibria)
         if found:
-            label = "equilibrium" if found == 1 else f"{found} equilibria"
-            handles.append(Line2D([], [], color=EQUILIBRIUM, lw=1.0, label=f"exact {label}"))
+            label = "exact equilibrium" if found == 1 else f"{found} exact equilibria"
+            if self._first_regime != "pay_per_compute":
+                label = "under pay-per-compute"
+            handles.append(Line2D([], [], color=EQUILIBRIUM, lw=1.0, label=label))
         self._legend_above(ax, handles)
         ax = self._money
         ax.set_ylabel(USD_LABEL, labelpad=2)
@@ -454,7 +458,7 @@ class LiveFigure:
 
 
 def _encoded(canvas: FigureCanvasAgg) -> bytes:
-    """What is on a canvas as PNG, without loss: unfiltered and lightly packed, in a third of the usual time."""
+    """What is on a canvas as PNG, without loss: lightly packed, in a third of the usual time."""
     pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
     height, width, _ = pixels.shape
     rows = np.zeros((height, 3 * width + 1), dtype=np.uint8)  # each row begins with its filter, 0: none

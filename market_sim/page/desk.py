@@ -98,9 +98,17 @@ class Desk:
         self.guarded(lambda: self.choices.set(after(self.choices.value, key, value, self.base.value)))
 
     def reset(self) -> None:
-        """Begin anew, with what the controls say."""
+        """Begin anew, with what the controls say; a finished run from its first round."""
         self.playing.set(False)
-        self.guarded(lambda: self._begin(LiveMarket(scenario_of(self.base.value, self.choices.value))))
+
+        def again() -> None:
+            player = self.player.value
+            if isinstance(player, Replay) and not self.changed:
+                self._begin(Replay(player.folder))
+            else:
+                self._begin(LiveMarket(scenario_of(self.base.value, self.choices.value)))
+
+        self.guarded(again)
 
     def open(self, scenario: Scenario) -> bool:
         """Put another scenario on the desk; whether that worked."""
@@ -125,11 +133,13 @@ class Desk:
     def step(self) -> None:
         """Play one round."""
         self.playing.set(False)
+        self.problem.set("")
         self.guarded(lambda: self._advance(1))
 
     def play(self) -> None:
         """Play on until paused."""
         if not self.playing.value:
+            self.problem.set("")
             self.playing.set(True)
             threading.Thread(target=self._play, daemon=True).start()
 
@@ -140,6 +150,7 @@ class Desk:
         """Let another regime begin with the next round."""
 
         def put() -> None:
+            self.problem.set("")
             player = self.player.value
             if not isinstance(player, LiveMarket):
                 raise InputError("This is a finished run: reset to play its scenario and change it")
@@ -170,19 +181,20 @@ class Desk:
             parts = player.model.parts if isinstance(player, LiveMarket) else None
             self._portrait = None if parts is None else portrait_of(parts)
             self._figure = None
-            self._played = self.choices.value if isinstance(player, LiveMarket) else None
+            self._played = self.choices.value
             self.player.set(player)
             self.problem.set("")
             self.said.set("")
             self._show()
 
-    def _advance(self, rounds: int) -> None:
+    def _advance(self, rounds: int) -> bool:
         with self._market:
             player = self.player.value
             assert player is not None
             for _ in range(rounds):
                 player.step()
             self._show()
+        return True
 
     def _play(self) -> None:
         began, due = time.monotonic(), 0.0
@@ -199,8 +211,7 @@ class Desk:
             if rounds >= 1:
                 due = due - rounds if rounds == int(due) else 0.0
                 self._seen.clear()
-                self.guarded(partial(self._advance, rounds))
-                if not self._wait_until_seen():
+                if not self.guarded(partial(self._advance, rounds)) or not self._wait_until_seen():
                     self.playing.set(False)
                     return
             wait = max(1.0 / MOST_FRAMES_A_SECOND, (1.0 - due) / self.speed.value)
@@ -256,6 +267,7 @@ class Desk:
             player.yardsticks,
             "effort bin" if set(market.methods) == {"reasoning_effort"} else "samples",
             market.compute_level[market.offered],
+            player.scenario.regime.kind,
             heading,
         )
 

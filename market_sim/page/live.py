@@ -109,7 +109,7 @@ def Picture(desk: Desk) -> None:
     solara.use_effect(desk.show, [])
     picture = rv.Html(
         tag="img",
-        class_="ms-figure",
+        class_="ms-figure ms-live",
         attributes={
             "src": "" if frame is None else frame.source,
             "alt": ""

@@ -11,6 +11,7 @@ from typing import Any
 
 from market_sim.errors import InputError
 from market_sim.experiments.scenario import Scenario, load_scenario
+from market_sim.experiments.timeline import timeline_of
 
 APP = "market_sim.app"
 
@@ -62,7 +63,9 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
     Raises InputError for a bad scenario, where the parts are not installed, or where it cannot listen.
     """
     if scenario is not None:
-        _started_with.append(load_scenario(scenario))
+        given = load_scenario(scenario)
+        timeline_of(given)  # whatever in it cannot be played is said here, and not on the page
+        _started_with.append(given)
     os.environ["SOLARA_APP"] = APP
     os.environ["SOLARA_TELEMETRY_MIXPANEL_ENABLE"] = "false"
     try:

@@ -98,17 +98,18 @@ def _links_among(network: Network, drawn: Array) -> Array:
 
 
 def _layout(n_drawn: int, links: Array, seed: int) -> Array:
-    """Fruchterman and Reingold's places, those of one component kept from drifting off."""
+    """Fruchterman and Reingold's directions, with distances from the centre that fill the disc evenly."""
     import networkx as nx
 
     graph = nx.Graph()
     graph.add_nodes_from(range(n_drawn))
     graph.add_edges_from(links.tolist())
-    found = nx.spring_layout(graph, seed=seed % 2**32, iterations=60, k=1.6 / np.sqrt(n_drawn))
+    found = nx.spring_layout(graph, seed=seed % 2**32, iterations=60, k=2.0 / np.sqrt(n_drawn))
     place = np.array([found[node] for node in range(n_drawn)])
-    centred = place - np.median(place, axis=0)
-    reach = np.quantile(np.abs(centred), 0.98) or 1.0
-    return np.clip(centred / reach, -1.0, 1.0)
+    x, y = (place - np.median(place, axis=0)).T
+    rank = np.hypot(x, y).argsort().argsort()
+    radius, angle = np.sqrt((rank + 0.5) / n_drawn), np.arctan2(y, x)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1)
 
 
 def _disc(n_dots: int) -> Array:
