@@ -1,4 +1,4 @@
-"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | list.
+"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | serve | list.
 
 No science here.
 

@@ -249,6 +249,11 @@ def _published(value: float | str | None) -> str:
     return f"{PER * value:.3f}" if isinstance(value, int | float) else str(value)
 
 
+def say(sentence: str) -> None:
+    """A line for a person."""
+    _console().print(sentence, soft_wrap=True, markup=False)
+
+
 def show_files(files: Sequence[Path]) -> None:
     console = _console()
     console.print(f"\nWritten to {files[0].parent}:", soft_wrap=True, markup=False)
