@@ -1,5 +1,5 @@
 # Every target makes .venv by itself when it is missing or older than what it was made from.
-#   make demo       play the default market under both regimes: table, figures
+#   make demo       play the default market under both regimes: table, figures, a report
 #   make test       the whole test suite
 #   make reproduce  every number the paper printed beside ours, and its figures
 #   make bench      speed and memory, as figures and as ratios to plain references
@@ -25,10 +25,10 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 	@touch $@
 
 demo: .venv/core
-	@$(BIN)/market-sim compare runs/gsm8k-majority.toml
+	@$(BIN)/market-sim compare runs/gsm8k-majority.toml --report
 
 test: .venv/dev
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
 
 reproduce: .venv/core
 	@$(BIN)/market-sim reproduce

@@ -1,86 +1,39 @@
-"""How much social welfare each regime reaches: reads run folders, prints means with intervals, one figure.
+"""How much social welfare each regime reaches, and how that depends on users' rationality.
 
     market-sim compare runs/gsm8k-majority.toml        (any number of scenarios and seeds)
-    python analysis/welfare_by_regime.py [runs/out] [--out runs/out/analysis]
+    python analysis/welfare_by_regime.py [DIR] [--out runs/out/analysis]
+
+DIR is a folder with runs below it (runs/out if left out) or that of a sweep over regime.kind.  With --play
+SCENARIO what is missing below DIR is played first: every regime, rationality and seed asked for.
 
 Each run counts once: its mean over the second half of its rounds (of those since its last event), under the
-regime that stood then.  Differences between regimes are taken
-within a scenario and seed, because those meet the same users and shocks.
+regime that stood then.  Differences between regimes are taken within a setting and seed, because those meet
+the same users and shocks; p-values are paired t-tests, corrected by Holm over all that are printed.
 """
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-from scipy import stats
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError
-from market_sim.experiments import figures, store
-from market_sim.experiments.compare import TITLES
-
-BASE = "pay_per_compute"
-
-
-def late_means(root: Path) -> pd.DataFrame:
-    """One row per complete run under a folder: scenario, regime, seed and means of the late rounds."""
-    rows = []
-    for folder in store.complete_folders(root):
-        rounds = store.load_rounds(folder)
-        began, last = (store.manifest_of(folder) or {}).get("last_event", 0), rounds["round"].max()
-        late = rounds[rounds["round"] > min((last + began) // 2, last - 1)]
-        rows.append(
-            {
-                "scenario": rounds["scenario"].iloc[0],
-                "regime": rounds["regime"].iloc[0],
-                "seed": int(rounds["seed"].iloc[0]),
-                "welfare_usd": late["welfare_usd"].mean(),
-                "user_value_usd": late["user_value_usd"].mean(),
-                "provider_profit_usd": late["provider_profit_usd"].mean(),
-                "first_best_usd": (late["first_best_gap_usd"] + late["expected_welfare_usd"]).mean(),
-                "by_round_usd": late["welfare_usd"].to_numpy(),
-            }
-        )
-    if not rows:
-        raise InputError(
-            f"{root}: has no complete run; make one with: market-sim compare runs/gsm8k-majority.toml"
-        )
-    return pd.DataFrame(rows)
-
-
-def welfare_by_regime(runs: pd.DataFrame) -> pd.DataFrame:
-    """Mean welfare per scenario and regime, and the gain over pay-per-compute, USD per query.
-
-    half_width_usd is of a 95 % interval (Student's t) of the gain: over seeds where there are several, else
-    over rounds.
-    """
-    rows = []
-    for (scenario, regime), group in runs.groupby(["scenario", "regime"], sort=False):
-        base = runs[(runs["scenario"] == scenario) & (runs["regime"] == BASE)]
-        paired = group.merge(base, on=["scenario", "seed"], suffixes=("", "_base"))
-        gains = (paired["welfare_usd"] - paired["welfare_usd_base"]).to_numpy()
-        if len(gains) == 1:
-            gains = paired["by_round_usd"].iloc[0] - paired["by_round_usd_base"].iloc[0]
-        compared = regime != BASE and len(gains) > 1
-        rows.append(
-            {
-                "scenario": scenario,
-                "regime": regime,
-                "seeds": group["seed"].nunique(),
-                "welfare_usd": group["welfare_usd"].mean(),
-                "first_best_usd": group["first_best_usd"].mean(),
-                "gain_usd": gains.mean() if compared else np.nan,
-                "half_width_usd": stats.t.ppf(0.975, len(gains) - 1) * stats.sem(gains)
-                if compared
-                else np.nan,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def _half_width(sample: np.ndarray) -> float:
-    return float(stats.t.ppf(0.975, len(sample) - 1) * stats.sem(sample))
+from market_sim.experiments import figures
+from market_sim.experiments.claims.welfare import (
+    BASE,
+    RegimeWelfare,
+    late_means,
+    of_sweep,
+    played,
+    welfare_by_regime,
+)
+from market_sim.experiments.compare import REGIMES_COMPARED, TITLES
+from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_table import read_sweep
 
 
 def named(regime: str) -> str:
@@ -88,36 +41,141 @@ def named(regime: str) -> str:
     return TITLES.get(regime, regime)
 
 
+def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
+    """A line per setting and regime."""
+    lines, tests = [], sum(not np.isnan(row.adjusted_p) for row in found)
+    for row in found:
+        beta = "" if np.isnan(row.beta) else f", beta = {row.beta:,.0f}"
+        line = (
+            f"{row.scenario}{beta}, {row.regime} ({row.seeds} seed{'s' if row.seeds > 1 else ''}): welfare "
+            f"{1000 * row.welfare_usd:.3f} of {1000 * row.first_best_usd:.3f} USD per 1,000 queries"
+        )
+        if row.gain is not None and np.isfinite(row.gain.half_width):
+            word = "more" if row.gain.mean >= 0 else "less"
+            over = "" if row.gain.n > 1 else " over rounds"
+            line += (
+                f", {1000 * abs(row.gain.mean):.3f} +- {1000 * row.gain.half_width:.3f} {word} than "
+                f"pay-per-compute (95 % interval{over})"
+            )
+        if not np.isnan(row.adjusted_p):
+            line += f", p {p_text(row.adjusted_p)} (Holm, {tests} tests)"
+        lines.append(line)
+    return lines
+
+
+# --- The figure -------------------------------------------------------------------------------------
+
+
 @figures.styled
-def draw(runs: pd.DataFrame) -> figures.Figure:
-    """Users' and providers' parts and what is lost, in percent of the first best, by scenario and regime."""
-    numbers = runs.drop(columns="by_round_usd")
-    means = numbers.groupby(["scenario", "regime"], sort=False).mean(numeric_only=True)
-    percent = means.div(means["first_best_usd"], axis=0) * 100.0
-    fig = figures.new_figure(1.6 + 0.36 * len(percent))
+def draw(found: Sequence[RegimeWelfare]) -> Figure:
+    """Over rationality where a scenario was played at three or more, else a bar per regime."""
+    scenarios = list(dict.fromkeys(row.scenario for row in found))
+    betas = [len({row.beta for row in found if row.scenario == name}) for name in scenarios]
+    if min(betas) >= 3 and len(scenarios) <= 4:
+        return _over_rationality(found, scenarios)
+    return _bars(found)
+
+
+def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) -> Figure:
+    """Welfare and users' part of the first best, and the gain over pay-per-compute with intervals."""
+    regimes = list(dict.fromkeys(row.regime for row in found))
+    fig = figures.new_figure(0.9 + 2.1 * len(scenarios))
+    for panels, scenario in zip(fig.subplots(len(scenarios), 2, squeeze=False), scenarios, strict=True):
+        left, right = panels
+        for place, regime in enumerate(regimes):
+            own = [row for row in found if (row.scenario, row.regime) == (scenario, regime)]
+            betas = sorted({row.beta for row in own})
+            colour, marker = figures.SERIES[place], figures.SERIES_MARKERS[place]
+            for name, dashes in (("welfare_usd", "-"), ("user_value_usd", (0, (2, 1.2)))):
+                share = [
+                    100
+                    * np.mean([getattr(row, name) / row.first_best_usd for row in own if row.beta == beta])
+                    for beta in betas
+                ]
+                left.plot(betas, share, color=colour, ls=dashes, marker=marker)
+            _draw_gain(right, [row for row in own if row.gain is not None], colour, marker)
+        left.set_title(f"{scenario}\nwelfare (lines), users' part (dashes)")
+        left.set_ylabel("% of the first best")
+        right.axhline(0, color=figures.INK, lw=0.8)
+        right.set_title("gain of welfare\nover pay-per-compute")
+        right.set_ylabel(figures.USD_LABEL)
+        for ax in panels:
+            figures.log_axis(ax.xaxis)
+            ax.set_xlabel(figures.BETA_LABEL)
+            ax.spines[["top", "right"]].set_visible(False)
+    handles = [
+        Line2D([], [], color=figures.SERIES[i], marker=figures.SERIES_MARKERS[i], label=named(regime))
+        for i, regime in enumerate(regimes)
+    ]
+    figures.legend_beside(fig, handles)
+    gains = [row for row in found if row.gain is not None]
+    if gains:
+        ends = [pick(gains, key=lambda row: row.gain.mean) for pick in (min, max)]
+        finding = "Welfare changes by " + " to ".join(
+            f"{1000 * row.gain.mean:+.2f} (β\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{row.beta:,.0f})"
+            for row in ends
+            if row.gain is not None
+        )
+        finding += " USD per 1,000 queries against pay-per-compute"
+    else:
+        finding = "Welfare by regime and rationality"
+    seeds = max(row.seeds for row in found)
+    note = (
+        f"Means over {seeds} seeds. Gains are paired over seeds, bars: 95 % intervals. The first best: every "
+        "request served by the best level of the best provider."
+    )
+    figures.say(fig, finding, note)
+    return fig
+
+
+def _draw_gain(ax: Axes, rows: Sequence[RegimeWelfare], colour: str, marker: str) -> None:
+    rows = sorted(rows, key=lambda row: row.beta)
+    gains = [row.gain for row in rows if row.gain is not None]
+    if gains:
+        ax.errorbar(
+            [row.beta for row in rows],
+            [1000 * gain.mean for gain in gains],
+            yerr=[1000 * float(np.nan_to_num(gain.half_width)) for gain in gains],
+            color=colour,
+            marker=marker,
+            capsize=2,
+        )
+
+
+def _bars(found: Sequence[RegimeWelfare]) -> Figure:
+    """Users' and providers' parts and what is lost, in percent of the first best."""
+    fig = figures.new_figure(1.6 + 0.36 * len(found))
     ax = fig.subplots()
-    places = np.arange(len(percent))
-    right, left = np.zeros(len(percent)), np.zeros(len(percent))  # ends of the gains, and of the losses
-    percent["lost"] = 100.0 - percent["welfare_usd"]
+    places = np.arange(len(found))
+    right, left = np.zeros(len(found)), np.zeros(len(found))  # ends of the gains, and of the losses
+    best = np.array([row.first_best_usd for row in found])
+    parts = {
+        "users keep": (np.array([row.user_value_usd for row in found]), figures.USERS),
+        "providers earn": (np.array([row.provider_profit_usd for row in found]), figures.PROVIDERS),
+        "lost": (best - [row.welfare_usd for row in found], figures.LOST),
+    }
     handles = []
-    for column, name, colour in (
-        ("user_value_usd", "users keep", figures.USERS),
-        ("provider_profit_usd", "providers earn", figures.PROVIDERS),
-        ("lost", "lost", figures.LOST),
-    ):
-        amount = percent[column].to_numpy()
+    for name, (usd, colour) in parts.items():
+        amount = 100.0 * usd / best
         start = np.where(amount >= 0, right, left)
         handles.append(ax.barh(places, amount, left=start, height=0.7, color=colour, ec="white", label=name))
         right, left = right + np.maximum(amount, 0), left + np.minimum(amount, 0)
-    ax.set_yticks(places, [f"{scenario}, {named(regime)}" for scenario, regime in percent.index])
+    several = len({row.beta for row in found if not np.isnan(row.beta)}) > 1
+    labels = [
+        f"{row.scenario}, {f'β = {row.beta:,.0f}, ' if several else ''}{named(row.regime)}" for row in found
+    ]
+    ax.set_yticks(places, labels)
     ax.tick_params(axis="y", length=0)
     ax.grid(False, axis="y")
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.invert_yaxis()
     ax.set_xlabel("percent of the first best")
     figures.legend_beside(fig, handles)
-    reached = percent.groupby("regime", sort=False)["welfare_usd"].mean()
-    finding = ", ".join(f"{share:.1f} % under {named(regime)}" for regime, share in reached.items())
+    reached = {
+        regime: np.mean([row.welfare_usd / row.first_best_usd for row in found if row.regime == regime])
+        for regime in dict.fromkeys(row.regime for row in found)
+    }
+    finding = ", ".join(f"{100 * share:.1f} % under {named(regime)}" for regime, share in reached.items())
     note = (
         "The first best: every request served by the best level of the best provider. Title: means over rows."
     )
@@ -125,31 +183,50 @@ def draw(runs: pd.DataFrame) -> figures.Figure:
     return fig
 
 
+# --- The command ------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs/out"))
-    parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"))
+    parser.add_argument("runs", nargs="?", type=Path, default=Path("runs/out"), metavar="DIR")
+    parser.add_argument("--play", metavar="SCENARIO", help="play what is missing of this scenario first")
+    parser.add_argument("--regimes", default=",".join(REGIMES_COMPARED), help="with --play")
+    parser.add_argument("--betas", default="200,1000,5000,50000", help="with --play: rationalities, 1/USD")
+    parser.add_argument("--seeds", type=int, default=5, help="with --play: how many")
+    parser.add_argument("--rounds", type=int, help="with --play: instead of the scenario's")
+    parser.add_argument("--users", type=int, help="with --play: instead of the scenario's")
+    parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     try:
-        runs = late_means(options.runs)
+        if options.play is not None:
+            played(
+                options.play,
+                options.runs,
+                regimes=[name.strip() for name in options.regimes.split(",")],
+                betas=_numbers(options.betas),
+                seeds=range(1, options.seeds + 1),
+                rounds=options.rounds,
+                users=options.users,
+            )
+        sweep = (options.runs / "sweep.toml").is_file()
+        runs = of_sweep(read_sweep(options.runs)) if sweep else late_means(options.runs)
     except InputError as error:
         print(f"welfare_by_regime: {error}", file=sys.stderr)
         sys.exit(2)
-    for row in welfare_by_regime(runs).itertuples():
-        line = (
-            f"{row.scenario}, {row.regime} ({row.seeds} seed{'s' if row.seeds > 1 else ''}): welfare "
-            f"{1000 * row.welfare_usd:.3f} of {1000 * row.first_best_usd:.3f} USD per 1,000 queries"
-        )
-        if np.isfinite(row.gain_usd):
-            word = "more" if row.gain_usd >= 0 else "less"
-            line += (
-                f", {1000 * abs(row.gain_usd):.3f} +- {1000 * row.half_width_usd:.3f} {word} than "
-                "pay-per-compute (95 % interval)"
-            )
-        print(line)
-    seeds = sorted(runs["seed"].unique().tolist())
-    about = {"scenario": ", ".join(runs["scenario"].unique()), "seed": seeds}
-    print(*figures.save(draw(runs), options.out / "welfare_by_regime", about), sep="\n")
+    found = welfare_by_regime(runs)
+    print(*in_words(found), sep="\n")
+    if all(row.gain is None for row in found):
+        print(f"Nothing to compare: no setting was played under {BASE} and another regime.")
+    about = {"scenario": ", ".join(runs["scenario"].unique()), "seed": sorted(runs["seed"].unique().tolist())}
+    png, _ = figures.save(draw(found), options.out / "welfare_by_regime", about)
+    print(f"Figure: {png} (and .svg)")
+
+
+def _numbers(text: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--betas {text} is not a list of numbers like 200,1000") from None
 
 
 if __name__ == "__main__":

@@ -8,15 +8,11 @@ lost against informed users, with confidence intervals over seeds, and writes on
 """
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
-from scipy import stats
 
+from market_sim.experiments.claims.misinformation import BETAS, Loss, losses
 from market_sim.experiments.figures import (
     BETA_LABEL,
     INK,
@@ -28,74 +24,8 @@ from market_sim.experiments.figures import (
     say,
     styled,
 )
-from market_sim.experiments.run import run
-from market_sim.experiments.solve import solve
 
-MARKET = {"benchmark": "GSM8K", "method": "majority_voting"}
-BETAS = (200.0, 1000.0, 5000.0)
-NETWORKS: dict[str, dict[str, Any]] = {
-    "nobody": {"kind": "none"},
-    "6 on a ring": {"kind": "small_world", "neighbours": 6, "rewire": 0.0},
-    "small world of 6": {"kind": "small_world", "neighbours": 6, "rewire": 0.1},
-    "6 at random": {"kind": "random", "neighbours": 6},
-    "the well-connected": {"kind": "scale_free", "neighbours": 6, "trust": "degree"},
-    "everybody": {"kind": "complete"},
-}
 COLOURS = ("#8c8c8c", "#a3d3f5", "#4a9fe3", "#1560b0", "#ea7f12", "#00664a")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Loss:
-    """Welfare below that of informed users, USD per query: one entry per seed, and its course over rounds."""
-
-    beta: float
-    heard: str
-    by_seed: np.ndarray
-    course: np.ndarray
-    informed: float
-
-    @property
-    def mean(self) -> float:
-        return float(self.by_seed.mean())
-
-    @property
-    def half_width(self) -> float:
-        """Of the 95 % confidence interval over seeds (Student's t)."""
-        n = len(self.by_seed)
-        return float(stats.t.ppf(0.975, n - 1) * stats.sem(self.by_seed)) if n > 1 else float("nan")
-
-
-def losses(seeds: int, rounds: int, users: int) -> Iterator[Loss]:
-    """The loss for every rationality and network."""
-    for beta in BETAS:
-        (solution,) = solve({"name": "x", "market": MARKET, "users": {"beta": beta}})
-        reached = solution.paper_dynamics
-        for heard, network in NETWORKS.items():
-            courses = []
-            for seed in range(1, seeds + 1):
-                played = run(_scenario(beta, reached.levels, network, rounds, users), seed=seed)
-                courses.append(reached.welfare - played.rounds["expected_welfare_usd"])
-            late = np.array([course[-(-len(course) // 2) :].mean() for course in courses])
-            yield Loss(
-                beta=beta,
-                heard=heard,
-                by_seed=late,
-                course=np.mean(courses, axis=0),
-                informed=reached.welfare,
-            )
-
-
-def _scenario(
-    beta: float, levels: dict[str, float], network: dict[str, Any], rounds: int, users: int
-) -> dict[str, Any]:
-    return {
-        "name": "misinformation",
-        "rounds": rounds,
-        "market": MARKET,
-        "users": {"count": users, "beta": beta, "information": "experience", "network": network},
-        "providers": {"learning": {"rule": "fixed"}, "start": levels},
-        "output": {"metrics_every": 10**6},
-    }
 
 
 def in_words(loss: Loss) -> str:
@@ -118,11 +48,13 @@ def misinformation_figure(found: list[Loss]) -> Figure:
     for ax, beta in zip(axes, BETAS, strict=True):
         ax.axhline(0, color=INK, lw=0.8)
         for loss, colour in zip([loss for loss in found if loss.beta == beta], COLOURS, strict=True):
-            ax.plot(per_thousand(loss.course), color=colour, lw=1.5, label=loss.heard)
+            course, low, high = (per_thousand(values) for values in loss.band())
+            ax.fill_between(range(len(course)), low, high, color=colour, alpha=0.25, lw=0)
+            ax.plot(course, color=colour, lw=1.5, label=loss.heard)
         ax.set_title(f"β = {beta:,.0f}", fontsize=9)
         ax.set_xlabel("round")
         ax.set_xscale("symlog", linthresh=10)
-        ax.set_xlim(0, len(found[0].course) - 1)
+        ax.set_xlim(0, found[0].courses.shape[1] - 1)
         ax.set_xticks([0, 10, 100], ["0", "10", "100"])
     axes[0].set_ylabel(f"welfare lost ({USD_LABEL})")
     legend_beside(fig, axes[0].get_legend_handles_labels()[0])
@@ -132,7 +64,8 @@ def misinformation_figure(found: list[Loss]) -> Figure:
     say(
         fig,
         f"Careful users who learn {' and '.join(told)} (USD per 1,000 queries)",
-        f"Expected welfare below that of users who know every offer, means over seeds; {BETA_LABEL}. "
+        f"Expected welfare below that of users who know every offer, means over seeds and 95 % intervals; "
+        f"{BETA_LABEL}. "
         "Legend: whom users hear. Providers stand where informed users would leave them. Estimates too low "
         "for bad offers make choices less noisy, so misinformed users can do better than informed ones.",
     )

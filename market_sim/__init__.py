@@ -17,6 +17,7 @@ What the command line does is a line in a notebook:
     ms.solve_uncertain("runs/gsm8k-majority.toml").to_frame()
     ms.run("runs/gsm8k-majority.toml").to_frame()
     ms.compare("runs/gsm8k-majority.toml").sentences
+    ms.build_curves("my_evaluations", benchmark="GSM8K").write("my_curves.csv")
     ms.sweep("runs/sweeps/paper.toml").to_frame()
 
 Names are imported when first used, so that solving does not load Mesa.
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from market_sim.errors import InputError
     from market_sim.experiments.compare import compare
+    from market_sim.experiments.curves import build_curves
     from market_sim.experiments.paper import reproduce
     from market_sim.experiments.run import run
     from market_sim.experiments.runner import sweep
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "InputError": "errors",
     "MarketModel": "simulation.model",
+    "build_curves": "experiments.curves",
     "compare": "experiments.compare",
     "load": "experiments.store",
     "load_market": "experiments.solve",
@@ -53,6 +56,7 @@ _HOMES = {
 __all__ = [
     "InputError",
     "MarketModel",
+    "build_curves",
     "compare",
     "load",
     "load_market",

@@ -1,4 +1,6 @@
-"""The command line: market-sim solve | run | compare | sweep | reproduce | list.  No science here.
+"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | list.
+
+No science here.
 
 Each command imports what it needs when it is called, so that `solve` starts without Mesa.
 """
@@ -154,6 +156,7 @@ def compare(
     draws: DrawsOption = None,
     confidence: ConfidenceOption = None,
     correlation: CorrelationOption = None,
+    report: Annotated[bool, typer.Option("--report", help="End with one HTML file of it all.")] = False,
     json_: JsonOption = False,
 ) -> None:
     """Play the same users, tasks and seeds under several regimes and say what differs."""
@@ -173,6 +176,11 @@ def compare(
     from market_sim.experiments.compare_figures import write_comparison
 
     files = write_comparison(result, out)
+    if report:
+        from market_sim.experiments.report import report as write_report
+
+        written = write_report(files[0].parent)
+        files.append(written.path)
     if json_:
         exact = {} if found is None else {"uncertainty": [each.to_dict() for each in found]}
         _print_json(result.to_dict() | exact | {"files": [str(path) for path in files]})
@@ -181,6 +189,24 @@ def compare(
         if found is not None:
             screen.show_uncertainty_of_play(found)
         screen.show_files(files)
+        if report:
+            screen.show_report(written)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a run, a comparison or a sweep.")],
+    out: Annotated[Path | None, typer.Option(help="The file; left out: report.html in the folder.")] = None,
+    json_: JsonOption = False,
+) -> None:
+    """Write one HTML file that needs nothing else: figures, tables, scenario and manifest."""
+    from market_sim.experiments.report import report as write_report
+
+    written = write_report(folder, out)
+    if json_:
+        _print_json(written.to_dict())
+    else:
+        screen.show_report(written)
 
 
 @app.command()
@@ -266,6 +292,120 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
         raise typer.Exit(1)
 
 
+curves_app = typer.Typer(
+    name="curves",
+    help="From raw evaluations to curve files: build, check, show.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(curves_app)
+
+
+@curves_app.command("build")
+def curves_build(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATHS...", help="Files of raw evaluations, or folders of them.")
+    ],
+    benchmark: Annotated[str, typer.Option(help="What the questions are from.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option(help="How compute is spent; give it again for another. Left out: majority_voting."),
+    ] = None,
+    levels: Annotated[str, typer.Option(help="Numbers of samples.")] = "1,4,8,16,32,64",
+    bins: Annotated[int, typer.Option(help="Bins of reasoning effort.")] = 5,
+    draws: Annotated[int, typer.Option(help="Resamplings of the questions.")] = 1000,
+    seed: Annotated[int, typer.Option(help="Of the resamplings.")] = 1,
+    format_: Annotated[str, typer.Option("--format", help="auto, published, lm_eval or table.")] = "auto",
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Which filter of an lm-evaluation-harness log.")
+    ] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Which metric of an lm-evaluation-harness log says what is right.")
+    ] = None,
+    characters_per_token: Annotated[
+        float | None, typer.Option(help="Estimate tokens of an lm-evaluation-harness log without them.")
+    ] = None,
+    max_tokens: Annotated[
+        float | None, typer.Option(help="At which samples were cut off, where file names do not say.")
+    ] = None,
+    rename: Annotated[
+        list[str] | None, typer.Option(help="A=B calls model A B; give it again for another.")
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse if anything is wrong in a file.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that read; left out: one per processor.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The curve file to write.")] = Path("my_curves.csv"),
+    json_: JsonOption = False,
+) -> None:
+    """Turn raw evaluations into a curve file with intervals, draws and provenance."""
+    from market_sim.economy.raw_formats import LmEvalChoice
+    from market_sim.experiments.curves import build_curves
+    from market_sim.experiments.surveys import processors
+
+    with screen.reading(quiet=json_) as progress:
+        built = build_curves(
+            paths,
+            benchmark=benchmark,
+            methods=method or ["majority_voting"],
+            levels=[_whole(part, "--levels", "1,4,8") for part in levels.split(",")],
+            bins=bins,
+            draws=draws,
+            seed=seed,
+            format=format_,
+            choice=LmEvalChoice(filter=filter_, metric=metric, characters_per_token=characters_per_token),
+            token_limit=max_tokens,
+            rename=dict(_pair(text) for text in rename or ()),
+            strict=strict,
+            workers=processors() if workers is None else workers,
+            progress=progress,
+        )
+        files = built.write(out)
+    if json_:
+        _print_json(built.to_dict() | {"files": [str(path) for path in files]})
+    else:
+        screen.show_built_curves(built)
+        screen.show_files(files)
+
+
+@curves_app.command("check")
+def curves_check(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Curve files or raw evaluations.")],
+    json_: JsonOption = False,
+) -> None:
+    """Say what files are and what is wrong in them; exit 1 if anything is."""
+    from market_sim.experiments.check_curves import check_files
+
+    with screen.reading(quiet=json_) as progress:
+        checked = check_files(files, progress=progress)
+    if json_:
+        _print_json({"files": [each.to_dict() for each in checked]})
+    else:
+        screen.show_checked_files(checked)
+    if any(each.troubles for each in checked):
+        raise typer.Exit(1)
+
+
+@curves_app.command("show")
+def curves_show(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A curve file.")],
+    out: Annotated[Path, typer.Option(help="Where the figure goes.")] = Path("runs/out/curves"),
+    json_: JsonOption = False,
+) -> None:
+    """Print a curve file as a table and draw accuracy against tokens."""
+    from market_sim.economy.quality import read_curves
+    from market_sim.experiments.curve_figures import curve_table, write_curve_figures
+
+    curves = read_curves(file)
+    files = write_curve_figures(curves, file, out)
+    rows = curve_table(curves)
+    if json_:
+        _print_json({"curves": rows, "files": [str(path) for path in files]})
+    else:
+        screen.show_curves(rows)
+        screen.show_files(files)
+
+
 @app.command("list")
 def list_(
     what: Annotated[str, typer.Argument(help="rules, regimes, networks, models, benchmarks or scenarios.")],
@@ -323,6 +463,23 @@ def _betas(text: str) -> list[float]:
                 f"--beta: {part.strip()!r} is not a number; wanted is a list like 200,1000"
             ) from None
     return betas
+
+
+def _whole(text: str, option: str, example: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(
+            f"{option}: {text.strip()!r} is not a whole number; wanted is a list like {example}"
+        ) from None
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Old and new name from "A=B"."""
+    old, equals, new = text.partition("=")
+    if not (old.strip() and equals and new.strip()):
+        raise InputError(f"--rename: {text!r} is not OLD=NEW")
+    return old.strip(), new.strip()
 
 
 def _print_json(data: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """What the command line shows a person: tables, sentences, progress bars.  No science here either."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,19 +9,22 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from market_sim.experiments.words import PER, convergence_rows, level_text, measure_text, usd_text
+
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from market_sim.economy.evaluations import Trouble
     from market_sim.economy.solve import Solution
     from market_sim.economy.uncertainty import UncertainSolution, UncertainSolutions
+    from market_sim.experiments.check_curves import CheckedFile
     from market_sim.experiments.compare import Comparison
+    from market_sim.experiments.curves import BuiltCurves
     from market_sim.experiments.paper import Reproduction
-    from market_sim.experiments.reached import NamedCycle, Nearest, Reached
+    from market_sim.experiments.reached import Reached
+    from market_sim.experiments.report import Report
     from market_sim.experiments.run import Progress, Run
     from market_sim.experiments.runner import Outlook, SweepStatus, Watch
-
-PER = 1000
-"""Screens show USD per this many queries."""
 
 
 def show_solution(solution: "Solution") -> None:
@@ -39,8 +42,8 @@ def show_solution(solution: "Solution") -> None:
         profiles.append(end)
     table, auction = _table("", *names, "optimum", "auction"), solution.auction
     for key in ("welfare", "user_value", "price", "provider_profit"):
-        best = _usd(solution.optimum["welfare"]) if key == "welfare" else ""
-        cells = [_usd(getattr(profile, key)) for profile in (*profiles, auction)]
+        best = usd_text(solution.optimum["welfare"]) if key == "welfare" else ""
+        cells = [usd_text(getattr(profile, key)) for profile in (*profiles, auction)]
         title, last = key.replace("_", " "), key == "provider_profit"
         _add_row(table, title, *cells[:-1], best, cells[-1], end_section=last)
     for provider in solution.providers:
@@ -57,8 +60,8 @@ def show_solution(solution: "Solution") -> None:
         f"Price of anarchy {_ratio(solution.price_of_anarchy)} (worst equilibrium), "
         f"{_ratio(solution.paper_price_of_anarchy)} (paper); "
         f"of stability {_ratio(solution.price_of_stability)}.\n"
-        f"Of the first best {_usd(auction.welfare)}, users' noise loses "
-        f"{_usd(solution.noise_gap)} and providers' choices lose {_usd(solution.strategic_gap)}."
+        f"Of the first best {usd_text(auction.welfare)}, users' noise loses "
+        f"{usd_text(solution.noise_gap)} and providers' choices lose {usd_text(solution.strategic_gap)}."
     )
 
 
@@ -73,7 +76,7 @@ def show_uncertainty(found: "UncertainSolution") -> None:
     names = [name for name in found.intervals if several or not name.startswith(("worst_", "best_"))]
     for place, name in enumerate(names):
         group, _, measure = name.rpartition(".")
-        row, shown = found.intervals[name], _usd if name not in RATIOS else _ratio_of(name)
+        row, shown = found.intervals[name], usd_text if name not in RATIOS else _ratio_of(name)
         ends = "undefined" if row.low != row.low else f"{shown(row.low)} to {shown(row.high)}"
         if row.undefined and row.low == row.low:
             ends += f" (undefined in {row.undefined:,})"
@@ -140,11 +143,11 @@ def show_run(result: "Run") -> None:
     )
     table = _table("per 1,000 queries", "")
     for name, value in summary["means"].items():
-        _add_row(table, *_measure(name, value))
+        _add_row(table, *measure_text(name, value))
     console.print(table)
     providers = _table("provider", "compute level", "share")
     for name, row in summary["providers"].items():
-        _add_row(providers, name, _level(row["compute_level"]), f"{row['share']:.1%}")
+        _add_row(providers, name, level_text(row["compute_level"]), f"{row['share']:.1%}")
     console.print(providers)
     console.print(_convergence(result.reached))
     if result.folder is not None:
@@ -152,57 +155,12 @@ def show_run(result: "Run") -> None:
 
 
 def _convergence(reached: "Reached") -> "Table":
-    """Where play ended up, line by line; money in USD per 1,000 queries."""
-    gap, welfare = _known_usd(reached.cce_gap_usd), reached.welfare
-    if 0 < reached.rounds_weighed < reached.rounds:
-        gap += f" (on {reached.rounds_weighed:,} of {reached.rounds:,} rounds)"
-    last = reached.began + reached.rounds
-    over = f"{reached.welfare_from:,} to {last:,}, worth {welfare.n_effective:,.0f} independent"
-    if reached.still_on_its_way:
-        over += "; it may still be on its way"
+    """Where play ended up, line by line."""
     table = _table("where play ended up", "per 1,000 queries")
     table.columns[1].justify = "left"
-    for title, text in (
-        ("play", _play(reached)),
-        ("nearest equilibrium", reached.no_equilibria or _nearness(reached.nearest)),
-        ("gain from deviating at the end", _known_usd(reached.nashconv_usd)),
-        ("coarse correlated gap", gap),
-        ("welfare, expected", f"{_usd(welfare.mean)} +- {_known_usd(welfare.half_width)} (95 % interval)"),
-        ("  over rounds", over),
-    ):
+    for title, text in convergence_rows(reached):
         _add_row(table, title, text)
     return table
-
-
-def _play(reached: "Reached") -> str:
-    if reached.settled_round is not None:
-        if reached.settled_round > reached.began:
-            return f"settled in round {reached.settled_round:,}"
-        return "nobody ever moved" if not reached.began else "nobody moved since the last event"
-    if reached.cycle is not None:
-        return _round_about(reached.cycle)
-    return f"has not settled (last move in round {reached.last_move:,} of {reached.began + reached.rounds:,})"
-
-
-def _round_about(cycle: "NamedCycle") -> str:
-    movers, everybody = cycle.movers, len(cycle.members[0])
-    who = " and ".join(movers) if len(movers) < 3 else f"{len(movers)} of {everybody} providers"
-    return f"cycles every {cycle.length:,} moves from round {cycle.start:,} on ({who})"
-
-
-def _nearness(nearest: "Nearest | None") -> str:
-    if nearest is None:
-        return "undefined"
-    which = "the only equilibrium" if nearest.of == 1 else f"equilibrium {nearest.number} of {nearest.of}"
-    steps = f"{nearest.level_steps} level step{'' if nearest.level_steps == 1 else 's'}"
-    words = f"in {which}" if nearest.level_steps == 0 else f"{steps} from {which}"
-    if round(nearest.mean_level_steps, 1) != nearest.level_steps:
-        words += f", {nearest.mean_level_steps:.1f} on average"
-    return words
-
-
-def _known_usd(value: float) -> str:
-    return "undefined" if value != value else _usd(value)
 
 
 def show_comparison(result: "Comparison") -> None:
@@ -230,7 +188,7 @@ def show_comparison(result: "Comparison") -> None:
         "tokens_per_query",
         "outside_share",
     ):
-        cells = [_measure(name, row[name]) for row in rows]
+        cells = [measure_text(name, row[name]) for row in rows]
         _add_row(table, cells[0][0], *(cell[1] for cell in cells), end_section=name == "outside_share")
     for provider in result.measures[0].shares:
         _add_row(table, f"share of {provider}", *(f"{m.shares[provider]:.1%}" for m in result.measures))
@@ -297,46 +255,12 @@ def show_files(files: Sequence[Path]) -> None:
     console.print("  " + ", ".join(path.name for path in files))
 
 
-TITLES = {
-    "welfare_usd": "welfare",
-    "expected_welfare_usd": "welfare, expected",
-    "user_value_usd": "user value",
-    "expected_user_value_usd": "user value, expected",
-    "log_sum_surplus_usd": "log-sum surplus of users",
-    "price_usd": "price paid",
-    "expected_price_usd": "price paid, expected",
-    "provider_profit_usd": "provider profit",
-    "expected_provider_profit_usd": "provider profit, expected",
-    "first_best_gap_usd": "below the first best",
-    "nashconv_usd": "gain from deviating (NashConv)",
-    "equilibrium_steps": "levels from an equilibrium",
-    "estimate_error_usd": "error of users' estimates",
-    "tokens_per_query": "tokens per query",
-    "accuracy": "accuracy of answers",
-    "outside_share": "buy nothing",
-    "hhi": "concentration (HHI)",
-    "inefficiency": "inefficiency (optimum / welfare - 1)",
-}
-
-
-def _measure(name: str, value: float | None) -> tuple[str, str]:
-    """Title and text of a measure."""
-    title = TITLES[name]
-    if value is None:
-        return title, "undefined"
-    if name.endswith("_usd"):
-        return title, _usd(value)
-    if name in ("accuracy", "outside_share", "inefficiency"):
-        return title, f"{round(value, 6) + 0.0:.1%}"
-    return title, f"{value:,.0f}"
-
-
-def _usd(value: float) -> str:
-    return f"{round(PER * value, 4) + 0.0:.3f}"
-
-
 def _ratio(value: float | None) -> str:
     return "undefined" if value is None else f"{value:.4f}"
+
+
+def show_report(report: "Report") -> None:
+    _console().print(f"Report: {report.path}", soft_wrap=True, markup=False)
 
 
 def show_list(rows: list[dict[str, Any]]) -> None:
@@ -370,10 +294,6 @@ def _show_blocks(rows: list[dict[str, Any]]) -> None:
         _console().print(block)
 
 
-def _level(level: float | None) -> str:
-    return "left" if level is None else f"{level:g}"
-
-
 def _console() -> Console:
     return Console(highlight=False)
 
@@ -391,6 +311,116 @@ def _table(*headers: str) -> Any:
     for number, header in enumerate(headers):
         table.add_column(header, justify="left" if number == 0 else "right")
     return table
+
+
+# --- Curves -----------------------------------------------------------------------------------------
+
+MOST_TROUBLES = 12
+"""Troubles that a screen shows; the provenance file has them all."""
+
+
+def show_built_curves(built: "BuiltCurves") -> None:
+    console = _console()
+    console.print(
+        f"\n[bold]{escape(built.benchmark)}[/bold]: {built.n_questions:,} questions, "
+        f"{len(built.curves[0].accuracy_draws):,} resamplings of them"
+    )
+    _show_curve_rows(console, built.rows())
+    notes = [(c.method, note, c.model) for c in built.curves for note in c.said]
+    for (method, note), models in _gathered(notes):
+        _say(console, f"{method}: {note} ({_some(models)}).")
+    counts = [(c.method, what, n) for c in built.curves for what, n in c.counted.items() if n]
+    for (method, what), numbers in _gathered(counts):
+        _say(console, f"{method}: {sum(numbers):,} {what}.")
+    for (method, reason), models in _gathered((method, why, model) for model, method, why in built.left_out):
+        _say(console, f"{method}: no curve of {_some(models)}; {reason}.")
+    for path in built.ignored:
+        _say(console, f"{path}: is no raw evaluation and was not read.")
+    _show_troubles(console, built.troubles)
+    if built.troubles:
+        n = len(built.dropped)
+        what = "line or question" if n == 1 else "lines or questions"
+        _say(console, f"Left out: {n:,} {what}; the provenance file has all that was wrong.")
+
+
+def _gathered[T](triples: Iterable[tuple[str, str, T]]) -> list[tuple[tuple[str, str], list[T]]]:
+    """The third entries by the first two, in the order of their first appearance."""
+    by: dict[tuple[str, str], list[T]] = {}
+    for first, second, third in triples:
+        by.setdefault((first, second), []).append(third)
+    return list(by.items())
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table per benchmark and method: a row per model, a column per level."""
+    for (benchmark, method), some in _gathered((row["benchmark"], row["method"], row) for row in rows):
+        levels = sorted({row["compute_level"] for row in some})
+        console.print(f"\n[bold]{escape(benchmark)}, {method}[/bold]")
+        table = _table("compute level", *(f"{level:g}" for level in levels), "tokens per query")
+        table.columns[0].overflow, table.columns[-1].no_wrap = "fold", True
+        for model in dict.fromkeys(row["model"] for row in some):
+            own = {row["compute_level"]: row for row in some if row["model"] == model}
+            cells = [_accuracy(own[level]) if level in own else "" for level in levels]
+            few, many = (own[end(own)]["tokens_per_query"] for end in (min, max))
+            _add_row(table, model, *cells, f"{few:,.0f}" + (f" to {many:,.0f}" if len(own) > 1 else ""))
+        console.print(table)
+    _say(
+        console,
+        "Accuracy in percent by compute level, with half the width of its 95 % interval where there is one; "
+        "tokens at the lowest and at the highest level.",
+    )
+
+
+def _accuracy(row: Mapping[str, Any]) -> str:
+    text = f"{100 * row['accuracy']:.1f}"
+    if row["accuracy_low"] is None or row["accuracy_high"] is None:
+        return text
+    return f"{text}\n±{50 * (row['accuracy_high'] - row['accuracy_low']):.1f}"
+
+
+def _show_troubles(console: Console, troubles: Sequence["Trouble"]) -> None:
+    for trouble in troubles[:MOST_TROUBLES]:
+        _say(console, str(trouble))
+    if len(troubles) > MOST_TROUBLES:
+        _say(console, f"... and {len(troubles) - MOST_TROUBLES:,} more")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(text, soft_wrap=True, markup=False)
+
+
+def show_checked_files(files: Sequence["CheckedFile"]) -> None:
+    console = _console()
+    for file in files:
+        console.print(f"\n[bold]{escape(file.path)}[/bold]: {escape(file.kind)}", soft_wrap=True)
+        for fact in file.facts:
+            _say(console, f"  {fact}")
+        _show_troubles(console, file.troubles)
+        if not file.troubles:
+            _say(console, "  nothing is wrong")
+
+
+def show_curves(rows: Sequence[Mapping[str, Any]]) -> None:
+    _show_curve_rows(_console(), rows)
+
+
+@contextmanager
+def reading(*, quiet: bool) -> Iterator["Progress | None"]:
+    """A progress bar of bytes read, on standard error; none where nobody watches."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("reading"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextmanager

@@ -210,3 +210,52 @@ def efficient_levels(
             surplus = [alpha * yk - ck for yk, ck in zip(y, c, strict=True)]
             found |= {k for k, w in enumerate(surplus) if w == max(surplus)}
     return {k for k in found if not any(y[j] == y[k] and c[j] == c[k] for j in range(k))}
+
+
+# --- Samples of a question --------------------------------------------------------------------------
+
+
+def subsets_that_are_right(n_samples: int, n: int, right: Callable[[Profile], Fraction | bool]) -> Fraction:
+    """Share of the subsets of n samples after which the returned answer is right."""
+    draws = list(itertools.combinations(range(n_samples), n))
+    return sum((Fraction(right(draw)) for draw in draws), Fraction(0)) / len(draws)
+
+
+def vote_is_right(correct: Sequence[bool], answers: Sequence[int], n: int) -> Fraction:
+    """Most frequent answer of n samples; ties shared; negative answers never win."""
+    good = {answer for answer, c in zip(answers, correct, strict=True) if c and answer >= 0}
+
+    def right(draw: Profile) -> Fraction:
+        drawn = [answers[i] for i in draw if answers[i] >= 0]
+        most = max((drawn.count(answer) for answer in drawn), default=0)
+        winners = {answer for answer in drawn if drawn.count(answer) == most}
+        return Fraction(len(winners & good), len(winners)) if winners else Fraction(0)
+
+    return subsets_that_are_right(len(answers), n, right)
+
+
+def first_to_lead_is_right(correct: Sequence[bool], answers: Sequence[int], n: int) -> Fraction:
+    """The same vote, but a tie goes to the answer drawn first, over all orders of drawing."""
+    good = {answer for answer, c in zip(answers, correct, strict=True) if c and answer >= 0}
+    orders = list(itertools.permutations(range(len(answers)), n))
+    hits = 0
+    for order in orders:
+        drawn = [answers[i] for i in order if answers[i] >= 0]
+        hits += bool(drawn) and max(drawn, key=drawn.count) in good
+    return Fraction(hits, len(orders))
+
+
+def best_is_right(correct: Sequence[bool], rewards: Sequence[float | None], n: int) -> Fraction:
+    """Sample of the highest reward among n; ties shared; no reward is less than any."""
+
+    def right(draw: Profile) -> Fraction:
+        rated = [-float("inf") if rewards[i] is None else float(rewards[i]) for i in draw]
+        best = [correct[i] for i, reward in zip(draw, rated, strict=True) if reward == max(rated)]
+        return Fraction(sum(best), len(best))
+
+    return subsets_that_are_right(len(correct), n, right)
+
+
+def any_is_right(correct: Sequence[bool], n: int) -> Fraction:
+    """At least one right sample among n."""
+    return subsets_that_are_right(len(correct), n, lambda draw: any(correct[i] for i in draw))

@@ -1,13 +1,23 @@
 """The analysis scripts, as a person starts them: each prints its number and leaves one figure."""
 
+import re
 import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+import tomli_w
+from SALib.sample import sobol
 
+from market_sim.experiments.claims.scaling import scaling
+from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
+from market_sim.experiments.claims.speed import arrival_round, speed
 from market_sim.experiments.compare import compare
+from market_sim.experiments.convergence import Game
+from market_sim.experiments.sweep_table import read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -101,9 +111,148 @@ def test_what_restores_users_value_tries_every_remedy_in_every_market_and_in_the
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg"}
 
 
+def told(name: str, *arguments: str | Path, monkeypatch, capsys) -> str:
+    """What a script prints, called in this process, which is faster."""
+    path = str(ROOT / "analysis" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+    runpy.run_path(path, run_name="__main__")
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def pictures(folder: Path, name: str) -> bool:
+    return sorted(path.name for path in folder.iterdir()) == [f"{name}.png", f"{name}.svg"]
+
+
+def test_welfare_over_rationality_plays_what_is_missing_and_corrects_its_tests(tmp_path, monkeypatch, capsys):
+    small = ("--play", tmp_path / "small.toml", "--betas", "200,1000,50000", "--seeds", "3")
+    (tmp_path / "small.toml").write_text(tomli_w.dumps(SMALL | {"rounds": 12}))
+    here = (tmp_path / "runs", *small, "--out", tmp_path / "figures")
+    text = told("welfare_by_regime", *here, monkeypatch=monkeypatch, capsys=capsys)
+    rows = [line for line in text.splitlines() if "second_price_auction (3 seeds)" in line]
+    assert len(rows) == 3
+    assert all(row.endswith("(Holm, 3 tests)") for row in rows)
+    assert pictures(tmp_path / "figures", "welfare_by_regime")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.parquet")}
+    assert len(before) == 2 * 3 * 2 * 3
+    assert told("welfare_by_regime", *here, monkeypatch=monkeypatch, capsys=capsys) == text
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*.parquet")} == before
+
+
+def test_price_of_anarchy_is_that_of_the_worst_equilibrium_with_an_interval(tmp_path, monkeypatch, capsys):
+    small = ("--benchmarks", "AIME", "--draws", "40", "--out", tmp_path)
+    text = told("price_of_anarchy", *small, monkeypatch=monkeypatch, capsys=capsys)
+    rows = [line for line in text.splitlines() if line.startswith("AIME")]
+    assert len(rows) == 3
+    for row in rows:
+        numbers = [float(number) for number in re.findall(r"\d+\.\d{3}", row)]
+        worst, best = numbers[:3], numbers[3:6]
+        assert worst[1] <= worst[0] <= worst[2]
+        assert all(w >= b >= 1 for w, b in zip(worst, best, strict=True))
+    # AIME best-of-n has two equilibria at beta = 2060 (docs/theory.md 2.4), not worth the same.
+    assert float(re.findall(r"\d+\.\d{3}", rows[1])[6]) > 0.1
+    assert pictures(tmp_path, "price_of_anarchy")
+
+
+def test_what_margins_do_keeps_both_readings_apart(tmp_path, monkeypatch, capsys):
+    small = ("--benchmarks", "GSM8K", "--draws", "40", "--out", tmp_path)
+    text = told("what_margins_do", *small, monkeypatch=monkeypatch, capsys=capsys)
+    rows = [line for line in text.splitlines() if "reasoning effort" in line]
+    ends = [[float(n) for n in re.findall(r"-?\d+\.\d+(?= \()", row)] for row in rows]
+    standing, rising = ends[1], ends[3]  # what users keep while list prices stand, while cost stands
+    assert standing[0] == standing[1] == standing[2]
+    assert rising[0] > rising[1] > rising[2]
+    assert text.count("At a margin of 65.00") == 2
+    assert pictures(tmp_path, "what_margins_do")
+
+
+def test_what_more_providers_change_is_said_seed_by_seed(tmp_path, monkeypatch, capsys):
+    small = ("--most", "30", "--seeds", "4", "--out", tmp_path)
+    text = told("what_more_providers_change", *small, monkeypatch=monkeypatch, capsys=capsys)
+    (found,) = scaling([30], seeds=range(4))
+    row = next(line for line in text.splitlines() if line.lstrip().startswith("30 "))
+    assert row.split()[1] == f"{100 * found.inefficiency.mean():.1f}"
+    assert (found.welfare <= found.best_welfare).all()
+    assert (found.best_welfare <= found.optimum * (1 + 1e-12)).all()
+    assert (found.optimum <= found.first_best).all()
+    assert pictures(tmp_path, "what_more_providers_change")
+
+
+def test_what_welfare_depends_on_has_sobol_and_morris_of_every_factor(tmp_path, monkeypatch, capsys):
+    small = ("--benchmarks", "AIME", "--points", "64", "--trajectories", "4", "--out", tmp_path)
+    text = told("what_welfare_depends_on", *small, monkeypatch=monkeypatch, capsys=capsys)
+    for factor in ("margin", "value", "rationality", "prices"):
+        rows = [line for line in text.splitlines() if line.startswith(f"    {factor} ")]
+        assert len(rows) == 3 * 2
+        assert all("total" in row and "mu*" in row for row in rows)
+    assert "What welfare depends on most, of 3 markets: value in 3." in text
+    assert pictures(tmp_path, "what_welfare_depends_on")
+
+
+def test_sensitivity_of_a_sweep_finds_the_factors_that_made_it(tmp_path):
+    """y = 4 a + b + 0 c over a Sobol design: indices 16/17, 1/17 and 0."""
+    fractions = sobol.sample(
+        {"num_vars": 3, "names": list("abc"), "bounds": [[0, 1]] * 3}, 1024, calc_second_order=False, seed=1
+    )
+    axes = {f"x.{name}": {"from": 1.0, "to": 100.0, "scale": "log"} for name in "abc"}
+    about = {"name": "made", "kind": "run", "axes": axes, "design": {"kind": "sobol", "points": 1024}}
+    (tmp_path / "sweep.toml").write_text(tomli_w.dumps(about))
+    columns = dict(zip(axes, (100.0**fractions).T, strict=True))
+    y = 4 * fractions[:, 0] + fractions[:, 1]
+    ids = {"point": range(len(y)), "replicate": 0, "status": "ok", "error": None}
+    pd.DataFrame(ids | columns | {"inefficiency": y}).to_parquet(tmp_path / "table.parquet")
+    (found,) = sensitivity_of_sweep(read_sweep(tmp_path), ["inefficiency"])
+    assert found.factors == tuple(axes)
+    assert found.first == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
+    assert found.total == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
+
+
+def test_whom_users_hear_from_matters_where_they_learn():
+    found = sensitivity_to_network(trajectories=2, users=40, rounds=8)
+    assert found.points == 2 * (5 + 1)
+    assert (found.mu_star >= 0).all()
+    assert found.mu_star.max() > 0
+
+
+def test_how_fast_rules_arrive_says_it_in_rounds_and_revisions():
+    game = Game(benchmark="GSM8K", method="majority_voting", beta=1000.0)
+    better, hedge, fixed = (speed(game, rule, 2, 60) for rule in ("better_reply", "hedge", "fixed"))
+    assert (better.revisions == better.rounds / 9).all()
+    assert (hedge.revisions == hedge.rounds).all()
+    assert (fixed.rounds == 0).all()
+    script = runpy.run_path(str(ROOT / "analysis" / "how_fast_rules_arrive.py"))
+    assert len(script["in_words"]([better, hedge])) == 3
+    assert script["speed_figure"]([better, hedge], 1000.0, 60).get_suptitle().count("after") == 2
+
+
+@pytest.mark.parametrize(
+    ("welfare", "window", "arrived"),
+    [
+        ([1.0, 1.0, 1.0, 1.0], 1, 0),
+        ([0.0, 0.5, 0.95, 1.0, 1.0, 1.0, 1.0, 1.0], 1, 2),
+        ([0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0], 1, 3),  # passing by is not arriving
+        ([0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0], 2, 2),
+    ],
+)
+def test_a_run_has_arrived_when_it_stays(welfare, window, arrived):
+    assert arrival_round(np.array(welfare), window) == arrived
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "says"),
     [
+        ("price_of_anarchy", ("--draws", "10"), "--draws 10 is not allowed; it must be at least 40"),
+        ("price_of_anarchy", ("--benchmarks", "AIMEE"), "(did you mean AIME?)"),
+        ("what_margins_do", ("--draws", "10"), "--draws 10 is not allowed"),
+        ("what_margins_do", ("--beta", "-1"), "--beta -1 is not allowed"),
+        ("what_more_providers_change", ("--most", "2"), "--most 2 is not allowed"),
+        ("what_more_providers_change", ("--seeds", "1"), "--seeds 1 is not allowed"),
+        ("what_welfare_depends_on", ("--points", "100"), "--points 100 is not allowed; it must be a power"),
+        ("what_welfare_depends_on", ("nowhere",), "nowhere"),
+        ("how_fast_rules_arrive", ("--rules", "hegde"), "(did you mean hedge?)"),
+        ("how_fast_rules_arrive", ("--rules", "fixed"), "fixed never moves"),
+        ("welfare_by_regime", ("--play", "x", "--betas", "many"), "--betas many is not a list of numbers"),
         ("convergence_by_rule", ("--rules", "hegde"), "(did you mean hedge?)"),
         ("convergence_by_rule", ("--rules", "hedge", "--seeds", "0"), "--seeds 0 is not allowed"),
         ("what_learners_find", ("--rules", "hegde"), "(did you mean hedge?)"),

@@ -227,8 +227,9 @@ def _counterfactual(
         for place, i in enumerate(providers):
             own, score, overstated = _own_bids(market, task, grid, i, alpha)
             rivals, chance = _chance_of_winning(regime, market, standing, i, score)
-            usd[place] += (chance * profit(own, rivals, overstated, grid.share)) @ weight[block]
-            share[place] += chance @ weight[block]
+            earned = profit(own, rivals, overstated, grid.share)
+            usd[place] += np.einsum("ar,ar,r->a", chance, earned, weight[block])
+            share[place] += np.einsum("ar,r->a", chance, weight[block])
     usd[~grid.allowed[providers]] = 0.0
     largest = np.abs(usd).max(axis=1)
     safe = np.where(largest > 0, largest, 1.0)

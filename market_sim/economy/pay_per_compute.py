@@ -13,7 +13,7 @@ from market_sim.economy.ledger import Lots, Outcomes
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
-from market_sim.theory.arrays import Array, at_levels, log_sum, log_sum_of_others
+from market_sim.theory.arrays import Array, at_levels, log_sum
 from market_sim.theory.blocks import blocks
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.game import Game, log_profits, make_game
@@ -259,8 +259,6 @@ def _log_profits_of_types(
 
 def _rivals(utility: Array, outside: Array, providers: Array) -> Array:
     """Log of what all but each of some providers offer, (P, u), from utilities (N, u)."""
-    if len(providers) > 2:
-        return log_sum_of_others(utility.T, outside).T[providers]
     return np.stack([log_sum(np.delete(utility, i, axis=0), 0, outside) for i in providers])
 
 

@@ -22,8 +22,11 @@ from market_sim.theory.arrays import Array
 
 DATA = Path(__file__).parent / "data"
 
-METHODS = ("majority_voting", "best_of_n", "reasoning_effort")
+PAPER_METHODS = ("majority_voting", "best_of_n", "reasoning_effort")
 """How test-time compute is spent: samples and a vote, samples and a reward model, or longer thinking."""
+
+METHODS = (*PAPER_METHODS, "pass_at_k", "first_sample")
+"""And what raw evaluations also give: samples and a verifier that knows the truth, or one sample alone."""
 
 REQUIRED = ("benchmark", "method", "model", "compute_level", "accuracy", "tokens_per_query")
 OPTIONAL = ("n_questions", "source")

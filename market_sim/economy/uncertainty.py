@@ -339,7 +339,7 @@ def solve_draws(
                 outside,
                 offered,
             )
-            parts.append(_solved(games, price[block], seed))
+            parts.append(solved_games(games, price[block], seed))
         joined = {name: _join([part[name] for part in parts]) for name in parts[0]}
         found.append(
             _masked(Outcomes(auction=auction, defined=draws.defined, outside_value=outside, **joined))
@@ -347,7 +347,7 @@ def solve_draws(
     return found
 
 
-def _solved(games: Game, price: Array, seed: int) -> dict[str, Any]:
+def solved_games(games: Game, price: Array, seed: int) -> dict[str, Any]:
     """All of a batch of games but the auction; price (D, N, K)."""
     listed = equilibria(games)
     worst, best, counts = _extremes(listed, len(price))

@@ -19,6 +19,7 @@ from market_sim.experiments.reached import Reached, reached_by
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.timeline import timeline_of
 from market_sim.simulation.batch import play_many
+from market_sim.simulation.parts import Parts
 from market_sim.theory.convergence import split_rhat
 from market_sim.theory.learning import RULES
 
@@ -83,18 +84,7 @@ class Convergence:
 
 def converge(game: Game, rule: str, seeds: int, rounds: int) -> Convergence:
     """Play a game with everybody following a rule, once for each seed."""
-    parts = timeline_of(
-        load_scenario(
-            {
-                "name": "convergence",
-                "rounds": rounds,
-                "market": {"benchmark": game.benchmark, "method": game.method},
-                "users": {"beta": game.beta, "demand": "expected"},
-                "providers": {"learning": {"rule": rule}, "start": game.start},
-                "regime": {"kind": REGIME},
-            }
-        )
-    ).first
+    parts = parts_of(game, rule, rounds)
     plays = play_many(parts, range(seeds), rounds)
     reached = []
     for actions, welfare in zip(plays.actions, plays.welfare_usd, strict=True):
@@ -109,6 +99,22 @@ def converge(game: Game, rule: str, seeds: int, rounds: int) -> Convergence:
         rhat=split_rhat(plays.welfare_usd[:, 1 + rounds // 2 :]),
         equilibrium_welfare=[profile.welfare for profile in solution.equilibria],
     )
+
+
+def parts_of(game: Game, rule: str, rounds: int) -> Parts:
+    """The parts of a game with everybody following a rule."""
+    return timeline_of(
+        load_scenario(
+            {
+                "name": "convergence",
+                "rounds": rounds,
+                "market": {"benchmark": game.benchmark, "method": game.method},
+                "users": {"beta": game.beta, "demand": "expected"},
+                "providers": {"learning": {"rule": rule}, "start": game.start},
+                "regime": {"kind": REGIME},
+            }
+        )
+    ).first
 
 
 def _over_seeds(

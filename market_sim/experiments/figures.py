@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ METHOD_NAMES: Mapping[str, str] = {
     "majority_voting": "majority voting",
     "best_of_n": "best-of-n",
     "reasoning_effort": "reasoning effort",
+    "pass_at_k": "pass@k",
+    "first_sample": "first sample",
 }
 
 WIDTH = 7.2
@@ -77,6 +80,13 @@ PROVIDERS = "#e08a1e"
 LOST = "#d9d9d9"
 GOOD, BAD = "#2a78b5", "#c8452e"
 """For users, for providers, for what nobody gets; for the better and the worse of two outcomes."""
+
+SERIES: Sequence[str] = (
+    "#2a78b5", "#e08a1e", "#00664a", "#cd4890", "#052248", "#8c8c8c", "#963a00", "#4fc79a"
+)  # fmt: skip
+"""Colours of things that are no models: regimes, settings, rules."""
+
+SERIES_MARKERS = "os^DvPX*"
 
 _MARKERS = "o<>phd*s"
 
@@ -450,23 +460,48 @@ def save(fig: Figure, path_without_suffix: Path | str, metadata: Mapping[str, ob
     """
     stem = Path(path_without_suffix)
     stem.parent.mkdir(parents=True, exist_ok=True)
-    description = json.dumps(metadata, sort_keys=True, default=str)
-    title = (fig.get_suptitle() or stem.name).replace("\n", " ")
-    fig.set_dpi(PNG_DPI)  # letters are a little wider or narrower at other resolutions
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")  # laid out once; doing it again for each file costs most of the time
+    title, description = _described(fig, metadata, stem.name)
+    _lay_out(fig)
     png, svg = stem.parent / f"{stem.name}.png", stem.parent / f"{stem.name}.svg"
-    with mpl.rc_context({"svg.hashsalt": "market-sim", "svg.fonttype": "path"}):
+    with mpl.rc_context(_SVG):
         _write_whole(
             fig,
             png,
             dpi=PNG_DPI,
             metadata={"Title": _latin(title), "Description": description, "Software": None},
         )
-        _write_whole(
-            fig, svg, metadata={"Title": title, "Description": description, "Date": None, "Creator": None}
-        )
+        _write_whole(fig, svg, metadata=_svg_metadata(title, description))
     return png, svg
+
+
+def svg_bytes(fig: Figure, metadata: Mapping[str, object]) -> bytes:
+    """What `save` writes as SVG."""
+    title, description = _described(fig, metadata, "figure")
+    _lay_out(fig)
+    drawn = BytesIO()
+    with mpl.rc_context(_SVG):
+        fig.savefig(drawn, format="svg", facecolor="white", metadata=_svg_metadata(title, description))
+    return drawn.getvalue()
+
+
+_SVG: Any = {"svg.hashsalt": "market-sim", "svg.fonttype": "path"}
+
+
+def _described(fig: Figure, metadata: Mapping[str, object], name: str) -> tuple[str, str]:
+    """A figure's title on one line, and what made it as JSON."""
+    title = (fig.get_suptitle() or name).replace("\n", " ")
+    return title, json.dumps(metadata, sort_keys=True, default=str)
+
+
+def _lay_out(fig: Figure) -> None:
+    """Lay a figure out once; doing it again for each file costs most of the time."""
+    fig.set_dpi(PNG_DPI)  # letters are a little wider or narrower at other resolutions
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+
+
+def _svg_metadata(title: str, description: str) -> dict[str, str | None]:
+    return {"Title": title, "Description": description, "Date": None, "Creator": None}
 
 
 def _write_whole(fig: Figure, path: Path, **options: Any) -> None:

@@ -22,7 +22,7 @@ from market_sim.economy.market import (
     make_market,
     make_providers,
 )
-from market_sim.economy.quality import DATA, METHODS, QualityCurve, bundled_curves, select_curves
+from market_sim.economy.quality import DATA, PAPER_METHODS, QualityCurve, bundled_curves, select_curves
 from market_sim.economy.solve import Solution, solve_market
 from market_sim.theory.arrays import Array, at_levels
 from market_sim.theory.dynamics import MAX_ROUNDS, RELATIVE_TOLERANCE, nearest_better
@@ -31,7 +31,7 @@ from market_sim.theory.streams import activation_orders
 if TYPE_CHECKING:
     import pandas as pd
 
-SETTINGS: tuple[tuple[str, str], ...] = tuple(product(PAPER_VALUE_OF_CORRECT_USD, METHODS))
+SETTINGS: tuple[tuple[str, str], ...] = tuple(product(PAPER_VALUE_OF_CORRECT_USD, PAPER_METHODS))
 """(benchmark, method) of each of the nine."""
 
 BETAS = (200.0, 1000.0, 100_000.0)
@@ -313,7 +313,7 @@ def _write_figures(out: Path, seed: int, on_step: Progress) -> list[Path]:
         on_step(f"drawing {name}")
         paths.extend(figures.save(fig, out / name, {"scenario": scenario, "seed": seed}))
 
-    for method in METHODS:
+    for method in PAPER_METHODS:
         markets = [paper_market(benchmark, method) for benchmark in PAPER_VALUE_OF_CORRECT_USD]
         save(paper_figures.curves_figure(markets), f"curves-{method}", method)
         save(paper_figures.value_figure(markets), f"value-{method}", method)

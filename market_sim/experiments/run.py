@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.build import (
     fingerprint,
@@ -203,6 +204,28 @@ def run(
 
         store.write_folder(folder, write)
     return result(tables, reached, reused=False)
+
+
+def load_run(folder: Path | str) -> Run:
+    """A run from its folder.  Raises InputError where no complete run stands."""
+    folder = Path(folder)
+    manifest = store.manifest_of(folder)
+    if manifest is None or not _is_whole(folder):
+        raise InputError(f"{folder}: is not a complete run")
+    tables = {table: store.read_table(folder / f"{table}.parquet") for table in ("rounds", "providers")}
+    return Run(
+        name=manifest["scenario"],
+        regime=manifest["regime"],
+        regime_at_first=manifest["regime_at_first"],
+        seed=manifest["seed"],
+        fingerprint=folder.name.rsplit("-", 1)[-1],
+        rounds=tables["rounds"],
+        providers=tables["providers"],
+        reached=store.read_json(folder / CONVERGENCE, Reached.from_dict),
+        folder=folder,
+        reused=True,
+        last_event=manifest["last_event"],
+    )
 
 
 def _is_whole(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from market_sim.economy.market import (
     make_market,
     make_providers,
 )
-from market_sim.economy.quality import METHODS, bundled_curves, select_curves
+from market_sim.economy.quality import PAPER_METHODS, bundled_curves, select_curves
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, named
 from market_sim.simulation.agents import CrowdAgent, ProviderAgent, UserAgent
@@ -83,7 +83,7 @@ class MarketModel(mesa.Model):
         for name, value, known in (
             ("regime", regime, REGIMES),
             ("rule", rule, RULES),
-            ("method", method, METHODS),
+            ("method", method, PAPER_METHODS),
             ("activation", activation, get_args(Activation)),
             ("demand", demand, get_args(Demand)),
         ):

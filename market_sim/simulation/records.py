@@ -199,8 +199,7 @@ def nashconv(parts: Parts, state: State, users: UserPopulation) -> float:
 
 @lru_cache(maxsize=128)
 def _remembered_nashconv(parts: Parts, actions: bytes) -> float:
-    shape = (parts.market.n_tasks, parts.market.n_providers)
-    return _nashconv(parts, np.frombuffer(actions, dtype=np.int64).reshape(shape), parts.users)
+    return _nashconv(parts, _actions_from(parts, actions), parts.users)
 
 
 def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
@@ -219,7 +218,18 @@ def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
 def _equilibrium_steps(parts: Parts, state: State) -> float:
     if no_equilibria(parts) is not None:
         return float("nan")
-    return float(nearness(parts, state.actions[None][:, :, parts.present]).level_steps[0])
+    return _remembered_steps(parts, state.actions.tobytes())
+
+
+@lru_cache(maxsize=16)
+def _remembered_steps(parts: Parts, actions: bytes) -> float:
+    return float(nearness(parts, _actions_from(parts, actions)[None][:, :, parts.present]).level_steps[0])
+
+
+def _actions_from(parts: Parts, actions: bytes) -> Array:
+    """The (T, N) actions that gave these bytes."""
+    shape = (parts.market.n_tasks, parts.market.n_providers)
+    return np.frombuffer(actions, dtype=np.int64).reshape(shape)
 
 
 def _estimate_error(parts: Parts, state: State) -> float:

@@ -154,7 +154,9 @@ def choose(
             )
             surplus_usd = (surplus * people).sum()
         people = people / total
-        return odds @ people, outside @ people, odds @ (people * scale), surplus_usd
+        # Not by matrix products: their library has threads of its own, which would wait for these.
+        share, value_share = (np.einsum("iu,u->i", odds, weight) for weight in (people, people * scale))
+        return share, (outside * people).sum(), value_share, surplus_usd
 
     found = over_blocks(chosen, n_users)
     share, value_share = (np.sum([one[part] for one in found], axis=0) for part in (0, 2))

@@ -27,7 +27,10 @@ class Role(IntEnum):
     NETWORK = 7
     AUDITS = 8
     ARRIVALS = 9
+    QUESTIONS = 10
     DIFFICULTIES = 12
+    SYNTHETIC_QUESTIONS = 20
+    SYNTHETIC_SAMPLES = 21
 
 
 def stream(seed: int, role: Role, name: str = "", round: int = 0) -> np.random.Generator:

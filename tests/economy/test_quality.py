@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from market_sim.economy.market import make_market, make_providers
-from market_sim.economy.quality import METHODS, bundled_curves, bundled_prices, read_curves, select_curves
+from market_sim.economy.quality import (
+    PAPER_METHODS,
+    bundled_curves,
+    bundled_prices,
+    read_curves,
+    select_curves,
+)
 from market_sim.errors import InputError
 
 HEADER = "benchmark,method,model,compute_level,accuracy,tokens_per_query"
@@ -317,7 +323,7 @@ def test_a_table_of_margins_must_have_every_model():
 def test_bundled_are_nine_settings_of_nine_instruct_models_or_three_reasoning_models():
     settings = Counter((curve.benchmark, curve.method) for curve in bundled_curves())
     expected = {"majority_voting": 9, "best_of_n": 9, "reasoning_effort": 3}
-    assert settings == {(b, m): expected[m] for b in ("GSM8K", "AIME", "GPQA") for m in METHODS}
+    assert settings == {(b, m): expected[m] for b in ("GSM8K", "AIME", "GPQA") for m in PAPER_METHODS}
     assert len({curve.model for curve in bundled_curves()}) == 12
 
 

@@ -22,7 +22,7 @@ from market_sim.economy.uncertainty import (
     solve_draws,
     solve_uncertain_market,
 )
-from market_sim.theory.choice import BLOCK
+from market_sim.theory.blocks import BLOCK
 from tests.markets import market_from_rows, paper_market, random_market
 from tests.worlds import read_only
 

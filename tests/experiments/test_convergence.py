@@ -10,13 +10,13 @@ TWO = {"benchmark": "GSM8K", "method": "majority_voting", "beta": 3353.0}
 
 @pytest.mark.parametrize(("start", "number"), [("lowest", 2), ("highest", 1)])
 def test_where_there_are_two_equilibria_better_replies_end_in_the_one_next_to_their_start(start, number):
-    found = converge(Game(**TWO, start=start), "better_reply", 3, 60)
+    found = converge(Game(**TWO, start=start), "better_reply", 3, 120)
     assert found.settled_in == {number: 1.0}
     assert (found.equilibria, found.elsewhere, found.neither) == (2, 0.0, 0.0)
     assert found.level_steps < 0.1  # on average after the warm-up, which may end a move too early
     assert found.welfare == pytest.approx(1.0, rel=1e-3)
     assert found.rhat == 1.0
-    assert 0 < found.median_round < 30
+    assert 0 < found.median_round < 60
 
 
 def test_seeds_that_settle_in_different_equilibria_tell_different_stories():

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from market_sim import screen
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError
 from market_sim.experiments import reached as module
@@ -15,6 +14,7 @@ from market_sim.experiments.run import run
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.solve import solve
 from market_sim.experiments.timeline import timeline_of
+from market_sim.experiments.words import nearness_text, play_text
 from market_sim.simulation.model import MarketModel
 from market_sim.theory.convergence import Estimate
 from market_sim.theory.learning import RULES
@@ -312,7 +312,7 @@ def test_one_that_cannot_be_read_is_said_to_be(tmp_path, text):
     ],
 )
 def test_play_in_words(change, words):
-    assert screen._play(replace(SETTLED, **change)) == words
+    assert play_text(replace(SETTLED, **change)) == words
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_play_in_words(change, words):
     ],
 )
 def test_nearness_in_words(change, words):
-    assert screen._nearness(replace(SETTLED.nearest, **change)) == words
+    assert nearness_text(replace(SETTLED.nearest, **change)) == words
 
 
 def test_welfare_that_may_still_be_on_its_way_is_said_to_be():

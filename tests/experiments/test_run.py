@@ -43,6 +43,7 @@ ROUND_COLUMNS = [
     "inefficiency",
     "first_best_gap_usd",
     "nashconv_usd",
+    "equilibrium_steps",
     "estimate_error_usd",
 ]
 PROVIDER_COLUMNS = [

@@ -6,13 +6,40 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from market_sim.theory import arrays, auction, blocks, choice, convergence, dynamics, game, streams, welfare
+from market_sim.theory import (
+    arrays,
+    auction,
+    blocks,
+    bootstrap,
+    choice,
+    convergence,
+    dynamics,
+    estimators,
+    game,
+    plurality,
+    streams,
+    welfare,
+)
 from tests.worlds import random_world, read_only, stacked
 
-MODULES = (arrays, auction, blocks, choice, convergence, dynamics, game, streams, welfare)
+MODULES = (
+    arrays,
+    auction,
+    blocks,
+    bootstrap,
+    choice,
+    convergence,
+    dynamics,
+    estimators,
+    game,
+    plurality,
+    streams,
+    welfare,
+)
 WITHOUT_ARRAYS = {
     blocks.blocks,
     blocks.over_blocks,
+    estimators.within,
     streams.stream,
     streams.activation_order,
     streams.activation_orders,
@@ -62,6 +89,13 @@ def inputs() -> dict:
     }
     offers = read_only([[0.002, 0.001], [0.0, 0.004]])
     pair = read_only([0.0, 500.0])
+    right = read_only(rng.random((6, 5)) < 0.6)
+    answers, tokens = read_only(rng.integers(-1, 3, (6, 5))), read_only(rng.integers(9, 99, (6, 5)))
+    rewards, counted = read_only(rng.normal(size=(6, 5)).round(1)), read_only(rng.random((6, 5)))
+    contributions = estimators.Contributions(correct=counted, tokens=counted, weight=counted)
+    table = estimators.tally(right, answers)
+    for votes in (table.starts, table.counts, table.right, table.unparsed):
+        votes.flags.writeable = False
     return {
         arrays.log_sum: ((logs, -1, read_only([0.0, -1.0])), {}),
         arrays.log_sum_of_others: ((logs, read_only([0.0, -1.0])), {}),
@@ -74,6 +108,8 @@ def inputs() -> dict:
         auction.run_auctions: ((bids, alphas, 0.0, uniforms), {}),
         auction.request_scores: ((bids, alphas), {}),
         auction.ever_efficient: ((value, margin, offered, 0.1, 0.2), {}),
+        bootstrap.draw_averages: ((contributions, 20, 1), {}),
+        bootstrap.interval: ((counted,), {}),
         choice.log_total: ((offers, pair, pair), {}),
         choice.log_shares: ((offers, pair, pair), {}),
         choice.log_sum_surplus: ((offers, pair, pair), {}),
@@ -93,6 +129,16 @@ def inputs() -> dict:
         dynamics.lowest_levels: ((batch,), {}),
         dynamics.nearest_better: ((offered, read_only([0, 0, 0])), {}),
         dynamics.better_reply_path: ((batch, [read_only([2, 0, 1])] * 20, levels), {}),
+        estimators.average: ((contributions,), {}),
+        estimators.tokens_of_draws: ((tokens, [1, 3]), {}),
+        estimators.first_sample: ((right,), {}),
+        estimators.pass_at_k: ((right, [1, 3]), {}),
+        estimators.best_of_n: ((right, rewards, [1, 3]), {}),
+        estimators.reasoning_effort: ((right, tokens, tokens, right, 2), {}),
+        estimators.tally: ((right, answers), {}),
+        estimators.majority_voting: ((right, answers, [1, 3]), {}),
+        estimators.count_votes: ((table, [1, 3], estimators.votes_by_arrays), {}),
+        estimators.votes_by_arrays: ((table, estimators.polynomials_of(5, (1, 3))), {}),
         game.make_game: ((value, margin, pair, pair, offered), {}),
         game.select: ((batch, some), {}),
         game.log_rivals: ((batch, levels), {}),
@@ -105,6 +151,7 @@ def inputs() -> dict:
         game.best_reply_thresholds: ((batch,), {}),
         game.equilibria: ((batch,), {}),
         game.extreme_equilibrium: ((batch, "least"), {}),
+        plurality.right_answer_wins: ((uniforms, read_only(np.zeros((40, 2))), 1 - uniforms, 4), {}),
         welfare.welfare_at: ((batch, levels), {}),
         welfare.social_optimum: ((batch,), {}),
         welfare.price_of_anarchy: ((pair, shares[:2]), {}),

@@ -69,7 +69,10 @@ def test_roles_are_never_renumbered():
         "NETWORK": 7,
         "AUDITS": 8,
         "ARRIVALS": 9,
+        "QUESTIONS": 10,
         "DIFFICULTIES": 12,
+        "SYNTHETIC_QUESTIONS": 20,
+        "SYNTHETIC_SAMPLES": 21,
     }
 
 

@@ -1,0 +1,149 @@
+"""From one model's samples to what each question adds to its curve, by each way of spending compute.
+
+The mathematics is in theory.estimators; here is what a run must have for it, and what is counted and said.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+
+from market_sim.economy.evaluations import Evaluations
+from market_sim.theory.arrays import Array
+from market_sim.theory.estimators import (
+    LEAST_THOUGHT,
+    Contributions,
+    best_of_n,
+    first_sample,
+    majority_voting,
+    pass_at_k,
+    reasoning_effort,
+    tokens_of_draws,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """How much compute to look at.
+
+    levels  numbers of samples
+    bins    of reasoning effort
+    """
+
+    levels: tuple[int, ...]
+    bins: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Estimate:
+    """One model's curve by one method, question by question.
+
+    levels         (K,)  compute levels
+    contributions  (Q, K)
+    counted        by what is said: how many samples of each question it concerns, (Q,)
+    said           what else a reader must know
+    """
+
+    levels: tuple[int, ...]
+    contributions: Contributions
+    counted: Mapping[str, Array] = field(default_factory=dict)
+    said: tuple[str, ...] = ()
+
+
+class ImpossibleError(ValueError):
+    """The run does not have what the method needs; its text is the reason."""
+
+
+def estimate(run: Evaluations, method: str, spending: Spending) -> Estimate:
+    """A run's curve by one of ESTIMATORS.  Raises ImpossibleError with the reason where there is none."""
+    return ESTIMATORS[method](run, spending)
+
+
+def _best_of_n(run: Evaluations, spending: Spending) -> Estimate:
+    if run.rewards is None:
+        raise ImpossibleError("best_of_n needs rewards, and there are none (absent, or all null)")
+    rewards = run.rewards
+    counted = {"samples without a reward, ranked below all others": np.isnan(rewards).sum(axis=1)}
+    return _of_samples(run, spending, lambda levels: best_of_n(run.correct, rewards, levels), counted)
+
+
+def _majority_voting(run: Evaluations, spending: Spending) -> Estimate:
+    if run.answers is None:
+        raise ImpossibleError("majority_voting needs answers, and there are none")
+    answers = run.answers
+    counted = {"samples without a parsed answer, which never win": (answers < 0).sum(axis=1)}
+    return _of_samples(run, spending, lambda levels: majority_voting(run.correct, answers, levels), counted)
+
+
+def _pass_at_k(run: Evaluations, spending: Spending) -> Estimate:
+    return _of_samples(run, spending, lambda levels: pass_at_k(run.correct, levels), {})
+
+
+def _of_samples(
+    run: Evaluations,
+    spending: Spending,
+    probability: Callable[[Sequence[int]], Array],
+    counted: Mapping[str, Array],
+) -> Estimate:
+    """A method that draws n samples: its levels are those the run has samples for."""
+    levels = tuple(n for n in spending.levels if n <= run.n_samples)
+    beyond = [str(n) for n in spending.levels if n > run.n_samples]
+    if not levels:
+        raise ImpossibleError(
+            f"level {beyond[0]} needs {beyond[0]} samples of each question, and there are {run.n_samples}"
+        )
+    said = (f"no levels {', '.join(beyond)}: there are {run.n_samples} samples of each question",)
+    right = probability(levels)
+    return Estimate(
+        levels=levels,
+        contributions=Contributions(
+            correct=right, tokens=tokens_of_draws(run.tokens, levels), weight=np.ones_like(right)
+        ),
+        counted=counted,
+        said=said if beyond else (),
+    )
+
+
+def _first_sample(run: Evaluations, spending: Spending) -> Estimate:
+    right = first_sample(run.correct)
+    return Estimate(
+        levels=(1,),
+        contributions=Contributions(correct=right, tokens=run.tokens[:, :1], weight=np.ones_like(right)),
+    )
+
+
+def _reasoning_effort(run: Evaluations, spending: Spending) -> Estimate:
+    if run.thinking is None:
+        raise ImpossibleError("reasoning_effort needs tokens of thinking, and they are not told")
+    unthinking = run.thinking <= LEAST_THOUGHT
+    counted = {f"samples that thought for {LEAST_THOUGHT} tokens or fewer, left out": unthinking.sum(axis=1)}
+    usable = ~unthinking
+    said: tuple[str, ...] = ("the token limit is not known, so no sample counts as cut off",)
+    if run.token_limit is not None:
+        cut = run.tokens >= run.token_limit
+        counted = {
+            f"samples cut off at the limit of {run.token_limit:,.0f} tokens, left out": cut.sum(axis=1),
+            f"other samples that thought for {LEAST_THOUGHT} tokens or fewer, left out": (
+                unthinking & ~cut
+            ).sum(axis=1),
+        }
+        usable, said = usable & ~cut, ()
+    return Estimate(
+        levels=tuple(range(1, spending.bins + 1)),
+        contributions=reasoning_effort(run.correct, run.tokens, run.thinking, usable, spending.bins),
+        counted=counted,
+        said=said,
+    )
+
+
+ESTIMATORS: Mapping[str, Callable[[Evaluations, Spending], Estimate]] = MappingProxyType(
+    {
+        "majority_voting": _majority_voting,
+        "best_of_n": _best_of_n,
+        "reasoning_effort": _reasoning_effort,
+        "pass_at_k": _pass_at_k,
+        "first_sample": _first_sample,
+    }
+)
+"""By method; the names are those of curve files (economy.quality.METHODS)."""

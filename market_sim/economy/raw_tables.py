@@ -1,0 +1,321 @@
+"""Raw evaluations as a plain table, CSV or Parquet: one row per sample.
+
+    model, question, sample, correct, tokens [, answer] [, reward] [, thinking_tokens]
+
+Read in pieces; of a piece only numbers are kept (docs/formats.md, "Raw evaluations").
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+
+from market_sim.economy.answers import answer_key
+from market_sim.economy.evaluations import Collected, RawFile
+from market_sim.economy.raw_files import Advance, CutError, WatchedFile, lines_of, unpacked
+from market_sim.economy.raw_formats import Record
+from market_sim.errors import InputError, nearest
+from market_sim.theory.arrays import Array
+from market_sim.theory.estimators import UNPARSED
+
+REQUIRED = ("model", "question", "sample", "correct", "tokens")
+OPTIONAL = ("answer", "reward", "thinking_tokens")
+
+NULLS = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+"""Cells that hold nothing."""
+
+TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
+
+PIECE = 2**23
+"""Bytes of a CSV file, or rows of a Parquet file divided by 64, that are worked on at once."""
+
+READ_ERRORS = (pa.ArrowInvalid, pa.ArrowException, EOFError, OSError)
+
+
+def is_raw_table(path: Path) -> bool:
+    """Whether the header has the required columns.  Raises InputError where it cannot be read."""
+    return set(REQUIRED) <= set(_columns(path))
+
+
+def _columns(path: Path) -> list[str]:
+    if path.name.casefold().endswith(".parquet"):
+        with WatchedFile(path):  # a file that is not there is refused by its name
+            pass
+        try:
+            return list(pq.read_schema(path).names)
+        except READ_ERRORS:
+            raise InputError(f"{path}: is not a Parquet file") from None
+    with WatchedFile(path) as file:
+        try:
+            first = next(lines_of(path, file), b"")
+            return [name.strip().strip('"') for name in first.decode("utf-8").rstrip("\r\n").split(",")]
+        except (CutError, UnicodeDecodeError):
+            raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)") from None
+
+
+def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
+    """Every model's usable questions, and a list of what could not be used."""
+    names = _columns(path)
+    for column in REQUIRED:
+        if column not in names:
+            raise InputError(
+                f"{path}: column {column} is missing; the file has {', '.join(names)}{nearest(column, names)}"
+            )
+    columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
+    rows = _Rows(columns)
+    broken: list[tuple[int, str]] = []
+    parquet = path.name.casefold().endswith(".parquet")
+    with WatchedFile(path, advance) as file:
+        if parquet:
+            sha256 = file.sha256()
+            for batch in _parquet_batches(path, columns):
+                rows.add(batch)
+        else:
+            for batch in _csv_batches(path, file, columns, broken):
+                rows.add(batch)
+            sha256 = file.sha256()
+        n_bytes = file.n_bytes
+    numbers = _row_numbers(rows.n_rows, [number for number, _ in broken], first=1 if parquet else 2)
+    by_model = rows.collected(str(path), numbers)
+    where = by_model[next(iter(by_model))] if by_model else Collected(file=str(path))
+    for number, reason in broken:
+        if reason:
+            where.note(number, reason)
+    if not by_model:
+        raise InputError(
+            f"{path}: has no usable row" + (f"; row {broken[0][0]} {broken[0][1]}" if broken else "")
+        )
+    runs = tuple(collected.run(model, None) for model, collected in by_model.items())
+    troubles = sorted(
+        (trouble for collected in by_model.values() for trouble in collected.troubles),
+        key=lambda trouble: trouble.line or 0,
+    )
+    return RawFile(
+        path=str(path),
+        format="table",
+        sha256=sha256,
+        n_bytes=n_bytes,
+        n_lines=rows.n_rows - rows.n_blank + sum(1 for _, reason in broken if reason),
+        runs=runs,
+        troubles=tuple(troubles),
+    )
+
+
+def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    try:
+        with pq.ParquetFile(path) as table:
+            yield from table.iter_batches(batch_size=PIECE // 64, columns=list(columns))
+    except READ_ERRORS as error:
+        raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
+
+
+def _csv_batches(
+    path: Path, file: WatchedFile, columns: Sequence[str], broken: list[tuple[int, str]]
+) -> Iterator[pa.RecordBatch]:
+    """Batches of texts; rows with too few or too many cells go to `broken` with their number."""
+
+    def refuse(row: Any) -> str:
+        said = (
+            ""
+            if not (row.text or "").strip()
+            else f"has {row.actual_columns} columns of {row.expected_columns}"
+        )
+        broken.append((row.number, said))  # blank rows are counted, so that numbers stay right, not listed
+        return "skip"
+
+    try:
+        with pa_csv.open_csv(
+            pa.PythonFile(unpacked(path, file), mode="r"),
+            read_options=pa_csv.ReadOptions(use_threads=False, block_size=PIECE),
+            parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse, ignore_empty_lines=False),
+            convert_options=pa_csv.ConvertOptions(
+                include_columns=list(columns),
+                column_types={name: pa.string() for name in columns},
+                null_values=list(NULLS),
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=True,
+            ),
+        ) as reader:
+            yield from reader
+    except READ_ERRORS as error:
+        first = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read as CSV: {first}") from None
+
+
+def _row_numbers(n_rows: int, left_out: list[int], first: int) -> Array:
+    """Where the rows that were read stand in the file, given where the others do."""
+    every = np.arange(first, first + n_rows + len(left_out))
+    return np.setdiff1d(every, np.array(left_out, dtype=int), assume_unique=True)
+
+
+class _Codes:
+    """Texts as whole numbers in the order of their first appearance."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, int] = {}
+
+    def of(self, column: pa.Array) -> Array:
+        """(rows,), -1 where there is no text."""
+        encoded = column.cast(pa.string()).dictionary_encode()
+        codes = np.array(
+            [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
+        )
+        index = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        return np.append(codes, -1).astype(np.int64)[index]
+
+
+class _Rows:
+    """The rows of a table as columns of numbers."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
+        self.n_rows, self.n_blank = 0, 0
+        self._models, self._questions, self._answers = _Codes(), _Codes(), _Codes()
+        self._pieces: list[dict[str, Array]] = []
+        self._wrong: list[tuple[int, str]] = []
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        piece: dict[str, Array] = {
+            "model": self._models.of(batch.column("model")),
+            "question": self._questions.of(batch.column("question")),
+        }
+        wrong: dict[int, str] = {}
+        blank = np.all([_is_null(batch.column(name)) for name in self.columns], axis=0)
+
+        def check(name: str, good: Array, wanted: str) -> None:
+            for row in np.flatnonzero(~good & ~blank):
+                text = batch.column(name)[int(row)].as_py()
+                wrong.setdefault(
+                    int(row), f"{name} = {'nothing' if text is None else repr(text)}, not {wanted}"
+                )
+
+        for name in ("model", "question"):
+            check(name, piece[name] >= 0, "a name")
+        sample = _numbers(batch.column("sample"))
+        check("sample", (sample >= 0) & (sample == np.floor(sample)), "a whole number of 0 or more")
+        correct = _truths(batch.column("correct"))
+        check("correct", ~np.isnan(correct), "true, false, 0 or 1")
+        tokens = _numbers(batch.column("tokens"))
+        check("tokens", np.isfinite(tokens) & (tokens >= 0), "a number of 0 or more")
+        piece |= {"sample": sample, "correct": correct, "tokens": tokens}
+        if "answer" in self.columns:
+            piece["answer"] = self._answers.of(batch.column("answer"))
+        if "reward" in self.columns:
+            piece["reward"] = _numbers(batch.column("reward"))
+            check(
+                "reward", ~np.isnan(piece["reward"]) | _is_null(batch.column("reward")), "a number or nothing"
+            )
+        if "thinking_tokens" in self.columns:
+            piece["thinking"] = thinking = _numbers(batch.column("thinking_tokens"))
+            none = np.isnan(thinking) & _is_null(batch.column("thinking_tokens"))
+            # Nothing is right for models that do not think; whether a question tells it, is asked later.
+            check(
+                "thinking_tokens",
+                none | (thinking >= 0) & ~(thinking > tokens),
+                "from 0 to tokens, or nothing",
+            )
+        self._wrong += [(self.n_rows + row, reason) for row, reason in sorted(wrong.items())]
+        self._pieces.append(piece | {"blank": blank})
+        self.n_blank += int(blank.sum())
+        self.n_rows += batch.num_rows
+
+    def collected(self, file: str, numbers: Array) -> dict[str, Collected]:
+        """By model, in the order of their first rows.  numbers: where each row stands in the file."""
+        if not self.n_rows:
+            return {}
+        table = {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
+        usable = ~table["blank"]
+        usable[[row for row, _ in self._wrong]] = False
+        models, questions = list(self._models.known), list(self._questions.known)
+        keys = np.array([answer_key(text) for text in self._answers.known], dtype=object)
+        answers = _same_numbers(keys)
+        order = np.lexsort((np.arange(self.n_rows), table["sample"], table["question"], table["model"]))
+        order = order[usable[order]]
+        by_model: dict[str, Collected] = {}
+        for code, name in enumerate(models):
+            if (table["model"][order] == code).any():
+                by_model[name] = Collected(file=file)
+        if not by_model:
+            first = [f"; row {numbers[row]} has {wrong}" for row, wrong in self._wrong[:1]]
+            raise InputError(f"{file}: has no usable row{''.join(first)}")
+        for row, reason in self._wrong:
+            code = table["model"][row]
+            owner = by_model.get(models[code] if code >= 0 else "") or next(iter(by_model.values()))
+            owner.note(int(numbers[row]), f"has {reason}")
+        same = np.zeros(len(order), dtype=bool)
+        same[1:] = np.all(
+            [np.diff(table[name][order]) == 0 for name in ("model", "question", "sample")], axis=0
+        )
+        for row, first in zip(order[same], order[np.flatnonzero(same) - 1], strict=True):
+            by_model[models[table["model"][row]]].note(
+                int(numbers[row]),
+                f"sample {table['sample'][row]:g} of question {questions[table['question'][row]]!r} "
+                f"stands in row {numbers[first]} already",
+            )
+        order = order[~same]
+        group = table["model"][order] * len(questions) + table["question"][order]
+        for rows in np.split(order, np.flatnonzero(np.diff(group)) + 1):
+            model = models[table["model"][rows[0]]]
+            record = _record(questions[table["question"][rows[0]]], table, rows, answers)
+            by_model[model].add(record, int(numbers[rows].min()))
+        return by_model
+
+
+def _record(question: str, table: dict[str, Array], rows: Array, answers: Array) -> Record:
+    def part(name: str) -> Array | None:
+        return table[name][rows] if name in table else None
+
+    thinking, answer = part("thinking"), part("answer")
+    return Record(
+        question=question,
+        correct=table["correct"][rows] == 1,
+        tokens=table["tokens"][rows],
+        answers=None if answer is None else np.append(answers, UNPARSED)[answer],
+        rewards=part("reward"),
+        thinking=None if thinking is None or np.isnan(thinking).any() else thinking,
+    )
+
+
+def _same_numbers(keys: Array) -> Array:
+    """Whole numbers for the codes of answers, equal where the answers are; UNPARSED where there is none."""
+    seen: dict[str, int] = {}
+    return np.array(
+        [UNPARSED if key is None else seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64
+    )
+
+
+def _is_null(column: pa.Array) -> Array:
+    """Where a column holds nothing; a Parquet file may say so by NaN."""
+    null = column.is_null().to_numpy(zero_copy_only=False)
+    if pa.types.is_floating(column.type):
+        return null | np.isnan(column.fill_null(0).to_numpy(zero_copy_only=False))
+    return null
+
+
+def _numbers(column: pa.Array) -> Array:
+    """A column as numbers, NaN where it holds none."""
+    try:
+        numbers = column.cast(pa.float64())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return np.array([_number(value) for value in column.to_pylist()])
+    return numbers.fill_null(math.nan).to_numpy(zero_copy_only=False)
+
+
+def _number(value: object) -> float:
+    try:
+        return float(str(value).replace("_", "?"))  # Python reads 1_0 as ten; a table means a slip
+    except ValueError:
+        return math.nan
+
+
+def _truths(column: pa.Array) -> Array:
+    """1 where a column says true, 0 where it says false, NaN where neither."""
+    encoded = column.cast(pa.string()).dictionary_encode()
+    texts = [text.strip().casefold() for text in encoded.dictionary.to_pylist()]
+    values = [1.0 if text in TRUE else 0.0 if text in FALSE else math.nan for text in texts]
+    return np.array([*values, math.nan])[encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)]

@@ -1,0 +1,207 @@
+"""A sweep drawn: measures over the axis with most values, a line for each value of another one."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from market_sim.experiments.compare import TITLES as REGIME_TITLES
+from market_sim.experiments.figures import (
+    BETA_LABEL,
+    SERIES,
+    SERIES_MARKERS,
+    USD_LABEL,
+    legend_beside,
+    log_axis,
+    new_figure,
+    say,
+    styled,
+)
+from market_sim.experiments.sweep_table import SweepTable
+from market_sim.experiments.words import PER, TITLES
+from market_sim.theory.arrays import Array
+from market_sim.theory.inference import mean_difference
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLED = ("latin_hypercube", "sobol", "morris")
+MOST_AXES = 6
+MOST_DRAWN = 1200
+"""Points of a panel: a picture is a file to be sent."""
+TENTHS = 10
+
+UNITS = {"inefficiency": ("%", 100.0), "accuracy": ("%", 100.0), "outside_share": ("%", 100.0)}
+AXIS_LABELS = {"users.beta": BETA_LABEL, "market.margin": "margin over cost"}
+
+
+@styled
+def sweep_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
+    """Up to four measures in panels; bands are 95 % intervals over replicates.
+
+    Lines where an axis repeats its values, points where every run has its own, bars of error where no axis
+    is a number.
+    """
+    if table.design in SAMPLED:
+        return _sampled_figure(table, measures)
+    x, hue = _axes(table)
+    frame = table.ok
+    values = [None] if hue is None else list(dict.fromkeys(frame[hue]))
+    columns = 2 if len(measures) > 1 else 1
+    rows = -(-len(measures) // columns)
+    fig = new_figure(0.9 + 1.9 * rows)
+    panels = fig.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    scattered = x is not None and frame[x].nunique() > 0.5 * frame["point"].nunique() > 10
+    for ax, measure in zip(panels, measures, strict=False):
+        unit, factor = UNITS.get(measure, (USD_LABEL, float(PER)))
+        for place, value in enumerate(values):
+            part = frame if hue is None else frame[frame[hue] == value]
+            colour, marker = SERIES[place % len(SERIES)], SERIES_MARKERS[place % len(SERIES_MARKERS)]
+            if x is None:
+                _bars(ax, part, measure, factor, place, colour)
+            elif scattered:
+                ax.plot(part[x], factor * part[measure], ".", ms=3, alpha=0.5, color=colour)
+            else:
+                _line(ax, part, x, measure, factor, colour, marker)
+        ax.set_title(TITLES.get(measure, measure.replace("_", " ")).split(" (")[0])
+        ax.set_ylabel(unit)
+    for ax in panels[len(measures) :]:
+        ax.axis("off")
+    for ax in panels[max(0, len(measures) - columns) : len(measures)]:
+        ax.tick_params(labelbottom=True)
+        _label_x(ax, table, x, hue, values)
+    sns.despine(fig=fig)
+    if hue is not None and x is not None:
+        legend_beside(
+            fig,
+            [
+                Line2D(
+                    [],
+                    [],
+                    color=SERIES[i % len(SERIES)],
+                    marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
+                    label=_named(value),
+                )
+                for i, value in enumerate(values)
+            ],
+        )
+    replicates = frame["replicate"].nunique()
+    rest = [axis for axis in table.axes if axis not in (x, hue) and frame[axis].nunique() > 1]
+    note = ["Each point is a run." if scattered else "Means"]
+    if not scattered:
+        note[0] += f" over {', '.join(rest)}" if rest else ""
+        note[0] += f"{' and' if rest else ' over'} {replicates} replicates" if replicates > 1 else ""
+        note[0] += "; bands: 95 % intervals over replicates." if replicates > 1 else "."
+    say(fig, f"{table.name}: {_finding(frame, measures[0], x, hue, values)}", " ".join(note))
+    return fig
+
+
+def _sampled_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
+    """Two measures over each axis of a sampled design: points, and means of tenths of them in order."""
+    frame = table.ok
+    axes = [axis for axis in table.numeric if frame[axis].nunique() > 1][:MOST_AXES]
+    shown = [name for name in (measures[0], "inefficiency") if name in measures]
+    shown = list(dict.fromkeys(shown))
+    every = max(1, len(frame) // MOST_DRAWN)
+    fig = new_figure(1.0 + 1.9 * len(shown))
+    panels = fig.subplots(len(shown), max(1, len(axes)), squeeze=False, sharey="row")
+    for row, measure in zip(panels, shown, strict=True):
+        unit, factor = UNITS.get(measure, (USD_LABEL, float(PER)))
+        known = frame[frame[measure].notna()]
+        y = factor * known[measure].to_numpy(dtype=float)
+        for ax, axis in zip(row, axes, strict=False):
+            x = known[axis].to_numpy(dtype=float)
+            ax.plot(x[::every], y[::every], ".", ms=2, alpha=0.35, color=SERIES[0], mew=0, rasterized=True)
+            parts = np.array_split(np.argsort(x, kind="stable"), min(TENTHS, len(x)))
+            middles = [[float(column[part].mean()) for part in parts] for column in (x, y)]
+            ax.plot(*middles, color=SERIES[1], lw=1.6)
+            ax.set_ylim(*np.quantile(y, [0.005, 0.995]))
+            if table.ranges.get(axis, (0, 0, ""))[2] == "log":
+                log_axis(ax.xaxis)
+            ax.tick_params(axis="x", labelsize=6, rotation=30)
+            if ax in panels[-1]:
+                ax.set_xlabel(axis.replace(".", ".\n"), fontsize=6.5)
+        name = TITLES.get(measure, measure.replace("_", " ")).split(" (")[0]
+        row[0].set_ylabel(f"{name}\n({unit})")
+    sns.despine(fig=fig)
+    note = "Points: runs"
+    note += f" (one in {every})" if every > 1 else ""
+    note += ", the most extreme hundredth left out; lines: means of tenths of all runs along the axis."
+    say(fig, f"{table.name}: {_finding(frame, measures[0], None, None, ())}", note)
+    return fig
+
+
+def _axes(table: SweepTable) -> tuple[str | None, str | None]:
+    """The axis to draw over and the one to tell by colour."""
+    frame = table.ok
+    counts = {axis: frame[axis].nunique() for axis in table.axes}
+    numeric = sorted(
+        (axis for axis in table.numeric if counts[axis] > 1), key=lambda axis: counts[axis], reverse=True
+    )
+    x = numeric[0] if numeric else None
+    few = [axis for axis in (*table.named, *numeric[1:]) if axis != x and 1 < counts[axis] <= len(SERIES)]
+    return x, few[0] if few else None
+
+
+def _line(
+    ax: Axes, part: "pd.DataFrame", x: str, measure: str, factor: float, colour: str, marker: str
+) -> None:
+    """The means of replicates along an axis, and the interval for their mean."""
+    places = np.sort(part[x].unique())
+    middle, width = [], []
+    for place in places:
+        here = _whole_means(part[part[x] == place], measure)
+        found = mean_difference(here) if len(here) else None
+        middle.append(np.nan if found is None else factor * found.mean)
+        width.append(0.0 if found is None or found.n < 2 else factor * found.half_width)
+    centre, spread = np.array(middle), np.array(width)
+    ax.fill_between(places, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
+    ax.plot(places, centre, color=colour, marker=marker if len(places) <= 30 else None)
+
+
+def _whole_means(part: "pd.DataFrame", measure: str) -> Array:
+    """The mean of each replicate; replicates that lack runs which others have would be of other points."""
+    runs = part.groupby("replicate")[measure].agg(["mean", "count"])
+    return runs.loc[runs["count"] == max(1, runs["count"].max()), "mean"].to_numpy(dtype=float)
+
+
+def _bars(ax: Axes, part: "pd.DataFrame", measure: str, factor: float, place: int, colour: str) -> None:
+    here = _whole_means(part, measure)
+    if len(here):
+        found = mean_difference(here)
+        spread = 0.0 if found.n < 2 else factor * found.half_width
+        ax.errorbar([place], [factor * found.mean], yerr=[spread], fmt="o", color=colour, capsize=3)
+
+
+def _label_x(ax: Axes, table: SweepTable, x: str | None, hue: str | None, values: Sequence[object]) -> None:
+    if x is None:
+        ax.set_xticks(range(len(values)), [_named(value) for value in values], rotation=20, ha="right")
+        ax.set_xlabel(hue or "")
+        ax.margins(x=0.2)
+        return
+    low, high = float(table.ok[x].min()), float(table.ok[x].max())
+    if low > 0 and high / low > 20:
+        log_axis(ax.xaxis)
+    ax.set_xlabel(AXIS_LABELS.get(x, x))
+
+
+def _finding(
+    frame: "pd.DataFrame", measure: str, x: str | None, hue: str | None, values: Sequence[object]
+) -> str:
+    """Where the first measure is highest."""
+    name = TITLES.get(measure, measure.replace("_", " "))
+    text = f"{name} from {PER * frame[measure].min():.2f} to {PER * frame[measure].max():.2f} {USD_LABEL}"
+    if hue is None or len(values) < 2:
+        return text
+    means = {value: float(frame[frame[hue] == value][measure].mean()) for value in values}
+    best = max(means, key=lambda value: means[value])
+    return f"{text}, on average most with {_named(best)} ({PER * means[best]:.2f})"
+
+
+def _named(value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value)
+    return REGIME_TITLES.get(text, text.replace("_", " "))

@@ -1,0 +1,187 @@
+"""The part of a report that is about a sweep: figures over its axes, contrasts, the table, failures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from market_sim.experiments.figures import svg_bytes
+from market_sim.experiments.html import Cell, Picture, Section, Table, Words
+from market_sim.experiments.sweep_figures import sweep_figure
+from market_sim.experiments.sweep_table import SweepTable, by_point, contrasts, read_sweep
+from market_sim.experiments.words import PER, SHARES, TITLES, usd_text
+
+MEASURES = {
+    "run": (
+        "expected_welfare_usd",
+        "expected_user_value_usd",
+        "expected_price_usd",
+        "inefficiency",
+        "accuracy",
+        "tokens_per_query",
+    ),
+    "solve": (
+        "welfare",
+        "user_value",
+        "price",
+        "inefficiency",
+        "price_of_anarchy",
+        "price_of_stability",
+        "equilibria",
+        "auction_welfare",
+        "auction_user_value",
+    ),
+}
+"""What is shown of each kind of sweep; every column is in table.parquet."""
+
+DRAWN = {
+    "run": ("expected_welfare_usd", "expected_user_value_usd", "expected_price_usd", "inefficiency"),
+    "solve": ("welfare", "user_value", "price", "inefficiency"),
+}
+
+MOST_POINTS = 500
+"""Rows of the table of points."""
+
+RATIOS = ("price_of_anarchy", "price_of_stability", "paper_price_of_anarchy")
+COUNTS = ("equilibria", "tokens_per_query", "hhi", "settled_round")
+
+
+def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
+    """Title, lead and sections."""
+    table = read_sweep(folder)
+    measures = table.measures(MEASURES.get(table.kind, MEASURES["run"]))
+    counts = table.frame["status"].value_counts()
+    went = ", ".join(
+        f"{counts[status]:,} {status}" for status in ("ok", "failed", "timed out") if status in counts
+    )
+    points, replicates = table.frame["point"].nunique(), table.frame["replicate"].nunique()
+    lead = (
+        f"{len(table.frame):,} {'exact solutions' if table.kind == 'solve' else 'runs'} ({went}): "
+        f"{points:,} points of a {table.design.replace('_', ' ')} design, {replicates:,} "
+        f"replicate{'s' if replicates > 1 else ''}. Axes: {', '.join(table.axes) or 'none'}. Money is in USD "
+        f"per {PER:,} queries."
+    )
+    parts: list[Any] = []
+    if len(table.ok) and measures:
+        figure = sweep_figure(table, table.measures(DRAWN.get(table.kind, DRAWN["run"])))
+        says = (figure.get_suptitle() or table.name).replace("\n", " ")
+        parts.append(Picture(svg=svg_bytes(figure, {"sweep": table.name}), says=says))
+        parts += [
+            _contrasts(table, axis, measures) for axis in table.named if table.frame[axis].nunique() > 1
+        ]
+    else:
+        parts.append(Words(points=["No run of this sweep went well; the errors are below."]))
+    sections = [Section(title="What it found", parts=parts)]
+    if len(table.ok) and measures:
+        sections.append(Section(title="Every point", parts=[_points(table, measures)]))
+    if len(table.ok) < len(table.frame):
+        sections.append(Section(title="Runs that did not go well", parts=[_failures(table)]))
+    return f"{table.name}: a sweep", lead, sections
+
+
+def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> Table:
+    rows = []
+    for one in contrasts(table, axis, measures):
+        found = one.difference
+        known = found.n > 1
+        rows.append(
+            [
+                Cell(text=f"{title(one.measure)}, {one.value}"),
+                Cell(text=_signed(one.measure, found.mean), number=found.mean),
+                Cell(
+                    text=shown(one.measure, found.half_width) if known else "",
+                    number=found.half_width if known else None,
+                ),
+                Cell(text=p_text(one.adjusted_p), number=one.adjusted_p if known else None),
+                Cell(text=str(found.n), number=float(found.n)),
+            ]
+        )
+    first = next(iter(dict.fromkeys(table.frame[axis])))
+    return Table(
+        caption=f"{axis}: change against {first}, paired over replicates and all other axes; half of a 95 % "
+        "interval and p-values (paired t-test, corrected by Holm over this table)",
+        headers=("measure", "change", "±", "p", "replicates"),
+        rows=rows,
+    )
+
+
+def _points(table: SweepTable, measures: list[str]) -> Table:
+    frame = by_point(table, measures)
+    rows = []
+    for row in frame.head(MOST_POINTS).to_dict("records"):
+        cells = [Cell(text=f"{row['point']:,}", number=float(row["point"]))]
+        cells += [_axis_cell(row[axis]) for axis in table.axes]
+        for name in measures:
+            mean, width = row[name], row[f"{name}_half_width"]
+            text = shown(name, mean) + (
+                f" \N{PLUS-MINUS SIGN} {shown(name, width)}" if width == width else ""
+            )
+            cells.append(Cell(text=text, number=mean if np.isfinite(mean) else None))
+        cells.append(Cell(text=f"{row['runs']:,}", number=float(row["runs"])))
+        rows.append(cells)
+    several = table.frame["replicate"].nunique() > 1
+    caption = f"Means over replicates{' with half of a 95 % interval' if several else ''}"
+    if len(frame) > MOST_POINTS:
+        caption += f"; the first {MOST_POINTS:,} of {len(frame):,} points, all are in table.parquet"
+    return Table(
+        caption=caption,
+        headers=("point", *table.axes, *map(title, measures), "runs"),
+        rows=rows,
+    )
+
+
+def _failures(table: SweepTable) -> Table:
+    bad = table.frame[table.frame["status"] != "ok"]
+    rows = [
+        [
+            Cell(text=f"{row['point']:,}", number=float(row["point"])),
+            Cell(text=f"{row['replicate']:,}", number=float(row["replicate"])),
+            *(_axis_cell(row[axis]) for axis in table.axes),
+            Cell(text=str(row["status"])),
+            Cell(text=row["error"] if isinstance(row.get("error"), str) else ""),
+        ]
+        for row in bad.head(MOST_POINTS).to_dict("records")
+    ]
+    more = f"; the first {MOST_POINTS:,} of {len(bad):,}" if len(bad) > MOST_POINTS else ""
+    return Table(
+        caption=f"Their rows hold the error and no measures{more}",
+        headers=("point", "replicate", *table.axes, "status", "error"),
+        rows=rows,
+    )
+
+
+# --- Measures in words ------------------------------------------------------------------------------
+
+
+def title(measure: str) -> str:
+    """How a column of a sweep is called."""
+    return TITLES.get(measure, measure.removesuffix("_usd").replace("_", " ")).split(" (")[0]
+
+
+def shown(measure: str, value: float) -> str:
+    """A value of a column of a sweep as text, USD per 1,000 queries where it is money."""
+    if not np.isfinite(value):
+        return "undefined"
+    if measure in SHARES:
+        return f"{round(value, 6) + 0.0:.1%}"
+    if measure in RATIOS:
+        return f"{value:.4f}"
+    if measure in COUNTS:
+        return f"{value:,.0f}" if value == round(value) or value > 100 else f"{value:,.1f}"
+    return usd_text(value)
+
+
+def _signed(measure: str, value: float) -> str:
+    text = shown(measure, value)
+    return f"+{text}" if value > 0 and text != "undefined" else text
+
+
+def p_text(p: float) -> str:
+    """A p-value as text."""
+    return "" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _axis_cell(value: Any) -> Cell:
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return Cell(text=f"{value:.6g}", number=float(value) if np.isfinite(value) else None)
+    return Cell(text=str(value))

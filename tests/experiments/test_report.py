@@ -1,0 +1,295 @@
+"""The report as a reader of the file sees it: whole, readable, escaped, and in need of nothing else."""
+
+import base64
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pandas as pd
+import pytest
+import tomli_w
+
+from market_sim import cli
+from market_sim.errors import InputError
+from market_sim.experiments.compare import compare
+from market_sim.experiments.compare_figures import write_comparison
+from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
+from market_sim.experiments.report import report
+from market_sim.experiments.run import run
+from market_sim.experiments.sweep_table import contrasts, read_sweep
+
+EVIL = "<script>alert('x')</script> & \"quoted\""
+SCENARIO = {
+    "name": "small",
+    "rounds": 8,
+    "market": {"benchmark": "GSM8K", "method": "majority_voting", "models": ["Llama-3-8B", "Qwen2.5-7B"]},
+    "users": {"count": 60, "beta": 900.0},
+}
+VOID = {"meta", "link", "img"}
+
+
+class Reader(HTMLParser):
+    """What a browser would see: elements that nest, attributes, text by element, tables, what is loaded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.ids: set[str] = set()
+        self.handlers: list[str] = []
+        self.texts: dict[str, list[str]] = {}
+        self.tables: list[dict[str, list[list[str]]]] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "poster", "data", "srcset", "background"):
+                self.loads.append(value or "")
+            if name == "id":
+                self.ids.add(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+        if tag == "table":
+            self.tables.append({"head": [], "body": []})
+        if tag == "tr":
+            self.tables[-1]["head" if "thead" in self.open else "body"].append([])
+        if tag in ("td", "th"):
+            self.tables[-1]["head" if "thead" in self.open else "body"][-1].append("")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+        if {"td", "th"} & set(self.open):
+            part = "head" if "thead" in self.open else "body"
+            self.tables[-1][part][-1][-1] += data
+
+
+def read(path: Path) -> Reader:
+    """A page that nests, loads nothing, has no handlers of its own and links to places it has."""
+    reader = Reader(path.read_text(encoding="utf-8"))
+    assert reader.open == []
+    for place in reader.loads:
+        assert place.startswith(("data:", "#"))
+        assert not place.startswith("#") or place[1:] in reader.ids
+    assert reader.handlers == []
+    assert reader.tags.count("script") == reader.tags.count("style") == 1
+    for style in reader.texts["style"]:
+        assert "url(" not in style
+        assert "@import" not in style
+    for script in reader.texts["script"]:
+        assert not any(word in script for word in ("http", "fetch", "import", "XMLHttp", "eval"))
+    for table in reader.tables:
+        ((*head,),) = table["head"]
+        assert head
+        assert table["body"]
+        assert all(len(row) == len(head) for row in table["body"])
+    return reader
+
+
+def drawn(reader: Reader) -> list[ElementTree.Element]:
+    """The pictures of a page, each of them whole."""
+    head = "data:image/svg+xml;base64,"
+    pictures = [place for place in reader.loads if place.startswith(head)]
+    return [ElementTree.fromstring(base64.b64decode(place[len(head) :])) for place in pictures]
+
+
+def sweep_folder(folder: Path, *, fails: bool = True) -> Path:
+    """A sweep as it stands when finished: two regimes, four rationalities, three replicates."""
+    folder.mkdir(parents=True)
+    axes = {
+        "regime.kind": ["pay_per_compute", "second_price_auction"],
+        "users.beta": {"from": 100.0, "to": 1e5, "steps": 4, "scale": "log"},
+    }
+    about = {"name": "by hand", "kind": "run", "seeds": 3, "seed": 1, "scenario": "x.toml", "axes": axes}
+    (folder / "sweep.toml").write_text(tomli_w.dumps(about))
+    (folder / "manifest.json").write_text(json.dumps({"complete": True, "note": EVIL}))
+    rows = []
+    for point, (regime, beta) in enumerate((r, b) for r in axes["regime.kind"] for b in np.logspace(2, 5, 4)):
+        for replicate in range(3):
+            bad = fails and (point, replicate) == (2, 1)
+            welfare = 0.006 + 0.001 * point / 8 + 1e-4 * replicate + 1e-5 * (point * replicate % 3)
+            rows.append(
+                {
+                    "point": point,
+                    "replicate": replicate,
+                    "seed": 7 + replicate,
+                    "regime.kind": regime,
+                    "users.beta": beta,
+                    "status": "failed" if bad else "ok",
+                    "error": EVIL if bad else None,
+                    "expected_welfare_usd": np.nan if bad else welfare,
+                    "expected_user_value_usd": np.nan if bad else 0.9 * welfare,
+                    "expected_price_usd": np.nan if bad else 0.001,
+                    "inefficiency": np.nan if bad else 0.1,
+                }
+            )
+    pd.DataFrame(rows).to_parquet(folder / "table.parquet")
+    return folder
+
+
+# --- Pages ------------------------------------------------------------------------------------------
+
+
+def test_everything_given_to_a_page_is_escaped(tmp_path):
+    parts = [
+        Table(caption=EVIL, headers=(EVIL, EVIL), rows=[[Cell(text=EVIL), Cell(text=EVIL, number=1.5)]]),
+        Picture(svg=b"<svg/>", says=EVIL),
+        Words(points=[EVIL]),
+        Words(points=[EVIL, EVIL]),
+        Listing(name=EVIL, text=EVIL),
+    ]
+    path = tmp_path / "page.html"
+    path.write_text(page(EVIL, EVIL, [Section(title=EVIL, parts=parts)]))
+    reader = read(path)
+    for tag in ("title", "h1", "h2", "h3", "p", "li", "pre", "caption", "th", "td"):
+        assert EVIL in "".join(reader.texts[tag])
+
+
+def test_a_run_s_report_is_whole_and_the_same_bytes_twice(tmp_path):
+    played = run(SCENARIO, out=tmp_path)
+    written = report(played.folder)
+    first = written.path.read_bytes()
+    assert (written.path, written.kind) == (played.folder / "report.html", "run")
+    assert (report(played.folder, tmp_path / "again.html").path).read_bytes() == first
+    reader = read(written.path)
+    assert len(drawn(reader)) == 1
+    averages, providers, _, rounds, manifest = reader.tables
+    assert ["welfare, expected", f"{1000 * played.mean('expected_welfare_usd'):.3f}"] in [
+        row[:2] for row in averages["body"]
+    ]
+    assert [row[0] for row in providers["body"]] == SCENARIO["market"]["models"]
+    assert [row[0] for row in rounds["body"]] == [str(t) for t in range(9)]
+    assert ["seed", "1"] in manifest["body"]
+    assert (played.folder / "scenario.toml").read_text() in reader.texts["pre"]
+
+
+def test_a_run_is_reused_after_its_report_was_written(tmp_path):
+    report(run(SCENARIO, out=tmp_path).folder)
+    assert run(SCENARIO, out=tmp_path).reused
+
+
+def test_a_comparison_s_report_has_every_regime_its_scenario_and_its_figures(tmp_path):
+    result = compare(SCENARIO, out=tmp_path)
+    folder = write_comparison(result, tmp_path)[0].parent
+    written = report(folder)
+    assert written.kind == "comparison"
+    reader = read(written.path)
+    assert len(drawn(reader)) == 1 + len(result.runs)
+    for sentence in result.sentences:
+        assert sentence in reader.texts["li"]
+    measures, differences, shares = reader.tables[:3]
+    assert measures["head"][0][1:] == ["pay-per-compute", "the second-price auction"]
+    row = next(row for row in measures["body"] if row[0] == "welfare, expected")
+    assert row[1:] == [f"{1000 * each.expected_welfare_usd:.3f}" for each in result.measures]
+    gain = 1000 * (result.measures[1].welfare_usd - result.measures[0].welfare_usd)
+    assert differences["body"][0][1] == f"{gain:+.3f}"
+    assert len(shares["body"]) == len(SCENARIO["market"]["models"])
+    for played in result.runs:
+        assert (played.folder / "scenario.toml").read_text() in reader.texts["pre"]
+
+
+def test_a_comparison_without_its_runs_says_so(tmp_path):
+    folder = write_comparison(compare(SCENARIO), tmp_path)[0].parent
+    reader = read(report(folder).path)
+    assert any("do not stand beside this comparison" in text for text in reader.texts["p"])
+    assert len(drawn(reader)) == 3
+
+
+def test_a_sweep_s_report_has_every_point_its_failures_and_corrected_tests(tmp_path):
+    written = report(sweep_folder(tmp_path / "sweep"))
+    reader = read(written.path)
+    assert written.kind == "sweep"
+    assert len(drawn(reader)) == 1
+    tests, points, failures, manifest = reader.tables
+    assert len(points["body"]) == 8
+    assert [row[-1] for row in points["body"]].count("2") == 1  # the point with a failed run
+    assert failures["body"] == [["2", "1", "pay_per_compute", "10000", "failed", EVIL]]
+    assert ["note", EVIL] in manifest["body"]
+    assert {row[-1] for row in tests["body"]} == {"3"}
+    assert any("24 runs (23 ok, 1 failed)" in text for text in reader.texts["p"])
+
+
+def test_contrasts_are_paired_over_replicates_and_leave_pairs_with_a_failure_out(tmp_path):
+    table = read_sweep(sweep_folder(tmp_path / "sweep"))
+    (found,) = contrasts(table, "regime.kind", ["expected_welfare_usd"])
+    wide = table.frame.pivot(index="replicate", columns="point", values="expected_welfare_usd")
+    change = wide[[4, 5, 6, 7]].to_numpy() - wide[[0, 1, 2, 3]].to_numpy()
+    assert found.difference.mean == pytest.approx(np.nanmean(change, axis=1).mean())
+    assert found.difference.n == 3
+    assert found.adjusted_p == found.difference.p_value  # one test needs no correction
+
+
+def test_a_sweep_in_which_nothing_went_well_still_has_a_report(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep")
+    frame = pd.read_parquet(folder / "table.parquet")
+    frame.assign(status="failed", error=EVIL).to_parquet(folder / "table.parquet")
+    reader = read(report(folder).path)
+    assert any("No run of this sweep went well" in text for text in reader.texts["p"])
+    assert len(reader.tables[0]["body"]) == 24
+
+
+# --- Bad folders ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda at: None, "there is no such folder"),
+        (lambda at: at.write_text("x"), "it is a file"),
+        (lambda at: at.mkdir(), "is not the whole folder of a run, a comparison or a sweep"),
+        (lambda at: sweep_folder(at / "inner"), "inside it there is"),
+        (lambda at: (at.mkdir(), (at / "sweep.toml").write_text("")), "is not finished"),
+        (lambda at: (at.mkdir(), (at / "comparison.json").write_text("{")), "cannot be read"),
+        (
+            lambda at: (sweep_folder(at), (at / "table.parquet").write_text("no")),
+            "is not a table in Parquet",
+        ),
+        (lambda at: (sweep_folder(at), (at / "sweep.toml").write_text("= 1")), "is not TOML"),
+    ],
+)
+def test_a_bad_folder_is_one_sentence(tmp_path, make, says):
+    at = tmp_path / "folder"
+    make(at)
+    with pytest.raises(InputError, match=says):
+        report(at)
+
+
+def test_the_command_prints_the_path_or_one_json_object_and_ends_with_2_for_a_bad_folder(
+    tmp_path, monkeypatch, capsys
+):
+    def called(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["market-sim", "report", *arguments])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        return (stopped.value.code or 0, *capsys.readouterr())
+
+    folder = str(sweep_folder(tmp_path / "sweep"))
+    code, out, err = called(folder)
+    assert (code, out, err) == (0, f"Report: {folder}/report.html\n", "")
+    code, out, err = called(folder, "--json", "--out", str(tmp_path / "x.html"))
+    data = json.loads(out)
+    assert (code, data["kind"], data["report"]) == (0, "sweep", str(tmp_path / "x.html"))
+    assert data["bytes"] == (tmp_path / "x.html").stat().st_size
+    code, out, err = called(str(tmp_path / "none"))
+    assert (code, out, err.count("\n")) == (2, "", 1)
+
+
+def test_a_comparison_can_end_with_its_report(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.toml").write_text(tomli_w.dumps(SCENARIO))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["market-sim", "compare", "small.toml", "--report", "--out", "out"])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert (stopped.value.code or 0, last[:8]) == (0, "Report: ")
+    assert read(tmp_path / last[8:]).tables
