@@ -115,16 +115,21 @@ def in_free_table(path: Keys) -> bool:
 
 
 def put(data: dict[str, Any], path: Keys, value: Any, where: str) -> None:
+    """Set a key in some data of a scenario; tables and lists on the way are copied, those of others stay.
+
+    Raises InputError where the way ends at something that is no table or list.
+    """
     place: Any = data
     for depth, part in enumerate(path[:-1]):
+        found = None
         if isinstance(place, dict):
-            within_list = isinstance(path[depth + 1], int)
-            place = place.get(part) if within_list else place.setdefault(part, {})
-        elif isinstance(place, list) and isinstance(part, int) and part < len(place):
+            found = place.get(part, None if isinstance(path[depth + 1], int) else {})
+        elif isinstance(part, int) and part < len(place):
+            found = place[part]
+        if isinstance(found, dict | list):
+            place[part] = found.copy()
             place = place[part]
         else:
-            place = None
-        if not isinstance(place, dict | list):
             short = ".".join(map(str, path[: depth + 1]))
             raise InputError(
                 f"{where}: {'.'.join(map(str, path))} cannot be set: {short} is not there to set it in"

@@ -12,6 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -170,6 +171,7 @@ class Sweep:
         return f"<Sweep {self.name}: {self.n_points:,} points x {self.seeds:,} seeds, kind {self.kind}>"
 
 
+@lru_cache(maxsize=4096)
 def seed_of(seed: int, replicate: int) -> int:
     """The seed of a run: of the sweep's seed and the replicate, and nothing else; exact in any table.
 
@@ -191,7 +193,7 @@ def scenario_at(
     rounds: int | None = None,
 ) -> Scenario:
     """The scenario of a point.  Raises InputError, beginning with `where`, if there is none such."""
-    data: dict[str, Any] = dict(deepcopy(base))
+    data: dict[str, Any] = dict(base)
     for path, value in zip(paths, values, strict=True):
         if value is not None:
             put(data, path, value, where)

@@ -44,10 +44,16 @@ def movers(parts: Parts, now: int) -> Array:
     in_turn = np.zeros(n, dtype=bool)
     in_turn[parts.present[order[turn]]] = True
     if parts.activation == "default":
-        in_turn |= np.array([rule.information != "reply" for rule in parts.rules])
+        in_turn |= _out_of_turn(parts.rules)
     elif parts.activation == "simultaneous":
         in_turn[:] = True
     return in_turn if parts.active is None else in_turn & parts.active
+
+
+@lru_cache(maxsize=64)
+def _out_of_turn(rules: tuple[Rule, ...]) -> Array:
+    """Who revises every round: all but those who reply to the others' standing offers, (N,) bool."""
+    return np.array([rule.information != "reply" for rule in rules])
 
 
 def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now: int) -> Array:
@@ -78,11 +84,13 @@ def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now
                 payoffs=payoffs,
             )
             count = len(grid.level) if rule.functions.draws is None else rule.functions.draws
-            names = [learner_name(parts.market, i, task) for i in who]
-            drawn = [uniforms(parts.seed, Role.LEARNING, name, now, count) for name in names]
+            drawn = np.empty((len(who), 0))
+            if count:
+                names = [learner_name(parts.market, i, task) for i in who]
+                drawn = np.stack([uniforms(parts.seed, Role.LEARNING, n, now, count) for n in names])
             everybody = len(rows) == len(members) * market.n_tasks
             remembered = memory if everybody else take(memory, task * len(members) + rows)
-            actions[task, who] = rule.functions.act(remembered, view, np.stack(drawn))
+            actions[task, who] = rule.functions.act(remembered, view, drawn)
     return actions
 
 
@@ -110,6 +118,9 @@ def learn(
     per_request = np.divide(profit_usd, requests, out=np.zeros_like(profit_usd), where=requests > 0)
     memories = []
     for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
+        if not rule.functions.learns:
+            memories.append(memory)
+            continue
         here = np.arange(len(members))
         if parts.active is not None:
             here = np.flatnonzero(parts.active[members])

@@ -253,6 +253,8 @@ def _estimate_error(parts: Parts, state: State) -> float:
 
 def _provider_rows(parts: Parts, state: State, trade: Trade) -> ProviderRows:
     rows = [_rows_of_task(parts, state, task, ledger) for task, ledger in enumerate(trade.ledger)]
+    if len(rows) == 1:
+        return ProviderRows(**{name: column[None] for name, column in rows[0].items()})
     return ProviderRows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -270,6 +272,8 @@ def _rows_of_task(parts: Parts, state: State, task: int, ledger: Ledger) -> dict
     level = label + np.divide(above, ledger.requests, out=np.zeros_like(above), where=served)
 
     def everybody(column: Array, absent: float) -> Array:
+        if len(column) == n:
+            return column
         whole = np.full(n, absent)
         whole[parts.present] = column
         return whole

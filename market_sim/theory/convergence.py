@@ -233,7 +233,8 @@ def standard_errors(table: Array, *, batches: int = 20) -> tuple[Array, Array]:
     there = ~np.isnan(table)
     whole, infinite = there.all(axis=1) & (table.shape[1] > 0), np.isinf(table).any(axis=1)
     at = whole & ~infinite
-    means[at], errors[at] = _batched(table[at], batches)
+    if at.any():
+        means[at], errors[at] = _batched(table[at], batches)
     for row in np.flatnonzero(~at & there.any(axis=1)):
         if infinite[row]:
             means[row] = table[row, np.flatnonzero(np.isinf(table[row]))[0]]

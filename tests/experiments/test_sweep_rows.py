@@ -10,7 +10,7 @@ from market_sim.experiments.scenario import changed, load_scenario
 from market_sim.experiments.solve import solve
 from market_sim.experiments.sweep import load_sweep, scenario_at, seed_of
 from market_sim.experiments.sweep_work import MEASURES, ROUND_MEASURES, work
-from market_sim.experiments.timeline import timeline_of
+from market_sim.experiments.timeline import draws_nothing, timeline_of
 from market_sim.theory.convergence import batch_means, standard_errors
 from tests.experiments.test_run import SHIPPED
 from tests.sweeps import BASE, sweep_of
@@ -41,6 +41,22 @@ def test_playing_without_mesa_gives_the_rounds_that_the_model_gives(file):
     for name, column in with_mesa.rounds.items():
         np.testing.assert_array_equal(without.rounds[name], column)
     assert without.reached.to_dict() == with_mesa.reached.to_dict()
+
+
+@pytest.mark.parametrize("file", SHIPPED, ids=lambda path: path.stem)
+def test_a_timeline_in_which_nothing_is_drawn_serves_every_seed(file):
+    scenario = load_scenario(file)
+    users, small = scenario.users, {} if "segments" in file.read_text() else {"users__count": 50}
+    assert draws_nothing(scenario) == (
+        users.information == "full"
+        and not isinstance(users.beta, dict)
+        and not isinstance(users.value_scale, dict)
+    )
+    if draws_nothing(scenario):
+        one, two = (changed(scenario, rounds=30, seed=seed, **small) for seed in (1, 2))
+        again = play(timeline_of(one).with_seed(2), 30)
+        for name, column in play(timeline_of(two), 30).rounds.items():
+            np.testing.assert_array_equal(again.rounds[name], column)
 
 
 def test_a_row_has_the_means_after_the_warm_up_and_what_the_run_reached():
