@@ -39,7 +39,9 @@ def why_not() -> str | None:
         import playwright  # noqa: F401
     except ImportError:
         return "the page is not tested: playwright is not installed"
-    return None if CHROMIUM else "the page is not tested: chromium is not installed (apt-get install chromium)"
+    return (
+        None if CHROMIUM else "the page is not tested: chromium is not installed (apt-get install chromium)"
+    )
 
 
 @contextmanager

@@ -221,24 +221,24 @@ def test_a_scenario_that_is_sent_or_ships_is_put_on_the_desk(visitor):
     assert visitor.wait_for_round(lambda number: number == 0) == 0
 
 
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("name = ", "mine.toml: is not TOML"),
-        ('name = "x"\n[market]\nbenchmark = "GSM9K"', "GSM9K"),
-        ('name = "x"\n[users]\ncuont = 5', "did you mean count"),
-        ('name = "x"\n[market]\ncurves = "../../etc/hosts"', "outside runs"),
-    ],
-    ids=["no TOML", "no such benchmark", "misspelt", "a file outside runs"],
-)
-def test_a_bad_scenario_file_is_answered_with_a_sentence(visitor, text, sentence):
+BAD = {
+    "no TOML": ("name = ", "mine.toml: is not TOML"),
+    "no such benchmark": ('name = "x"\n[market]\nbenchmark = "GSM9K"', "GSM9K"),
+    "misspelt": ('name = "x"\n[users]\ncuont = 5', "did you mean count"),
+    "a file outside runs": ('name = "x"\n[market]\ncurves = "../../etc/hosts"', "is outside runs"),
+    "a program": ('name = "x"\n[providers]\nlearning = {rule = "os:system"}', "is a program"),
+}
+
+
+def test_a_bad_scenario_file_is_answered_with_a_sentence_and_the_market_goes_on(visitor):
     visitor.open_tab("Files")
-    visitor.send("mine.toml", text)
-    visitor.page.wait_for_selector(".ms-problem")
-    assert sentence in visitor.problem
-    assert "Traceback" not in visitor.problem
+    for text, sentence in BAD.values():
+        visitor.send("mine.toml", text)
+        visitor.page.wait_for_selector(f'.ms-problem:has-text("{sentence}")')
+        assert visitor.problem.startswith("mine.toml: ")
+        assert "Traceback" not in visitor.problem
     visitor.open_tab("Live market")
-    visitor.step()  # the market that was there goes on
+    visitor.step()
     assert visitor.page.query_selector(".ms-problem") is None
 
 
