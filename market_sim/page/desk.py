@@ -71,6 +71,7 @@ class Desk:
         self._figure: LiveFigure | None = None
         self._portrait: Portrait | None = None
         self._seen = threading.Event()
+        self._turn: object | None = None
         self.closed = False
         self.reset()
 
@@ -84,7 +85,6 @@ class Desk:
             self.problem.set(str(error))
         except Exception as error:
             logger.exception("an action on the page failed")
-            self.playing.set(False)
             self.problem.set(
                 f"This did not work, and it is the program's fault: {type(error).__name__}: {error}. "
                 "Reset to go on."
@@ -99,7 +99,7 @@ class Desk:
 
     def reset(self) -> None:
         """Begin anew, with what the controls say; a finished run from its first round."""
-        self.playing.set(False)
+        self.pause()
 
         def again() -> None:
             player = self.player.value
@@ -119,7 +119,7 @@ class Desk:
         return self._put(lambda: finished, finished.scenario)
 
     def _put(self, make: Callable[[], Player], scenario: Scenario) -> bool:
-        self.playing.set(False)
+        self.pause()
 
         def put() -> bool:
             player, choices = make(), choices_of(scenario)
@@ -132,7 +132,7 @@ class Desk:
 
     def step(self) -> None:
         """Play one round."""
-        self.playing.set(False)
+        self.pause()
         self.problem.set("")
         self.guarded(lambda: self._advance(1))
 
@@ -140,11 +140,15 @@ class Desk:
         """Play on until paused."""
         if not self.playing.value:
             self.problem.set("")
+            self._turn = turn = object()
             self.playing.set(True)
-            threading.Thread(target=self._play, daemon=True).start()
+            threading.Thread(target=self._play, args=(turn,), daemon=True).start()
 
     def pause(self) -> None:
-        self.playing.set(False)
+        """Stop playing; what was under way is on screen when this returns."""
+        self._turn = None
+        with self._market:
+            self.playing.set(False)
 
     def switch(self) -> None:
         """Let another regime begin with the next round."""
@@ -167,7 +171,7 @@ class Desk:
     def close(self) -> None:
         """The visitor has left."""
         self.closed = True
-        self.playing.set(False)
+        self._turn = None
 
     @property
     def changed(self) -> bool:
@@ -187,23 +191,26 @@ class Desk:
             self.said.set("")
             self._show()
 
-    def _advance(self, rounds: int) -> bool:
+    def _advance(self, rounds: int, turn: object | None = None) -> bool:
+        """Play rounds and show where that leads; fewer where it is no longer this player's turn."""
         with self._market:
             player = self.player.value
             assert player is not None
             for _ in range(rounds):
+                if self._turn is not turn:
+                    break
                 player.step()
             self._show()
         return True
 
-    def _play(self) -> None:
+    def _play(self, turn: object) -> None:
+        """Play on as long as it is this player's turn."""
         began, due = time.monotonic(), 0.0
         self._seen.set()
-        while self.playing.value and not self.closed:
+        while self._turn is turn:
             player = self.player.value
             if player is None or player.ended:
-                self.playing.set(False)
-                return
+                return self._stop(turn)
             now = time.monotonic()
             due += (now - began) * self.speed.value
             began = now
@@ -211,19 +218,23 @@ class Desk:
             if rounds >= 1:
                 due = due - rounds if rounds == int(due) else 0.0
                 self._seen.clear()
-                if not self.guarded(partial(self._advance, rounds)) or not self._wait_until_seen():
-                    self.playing.set(False)
-                    return
+                went_well = self.guarded(partial(self._advance, rounds, turn))
+                if not went_well or not self._wait_until_seen(turn):
+                    return self._stop(turn)
             wait = max(1.0 / MOST_FRAMES_A_SECOND, (1.0 - due) / self.speed.value)
             time.sleep(max(0.005, wait - (time.monotonic() - now)))
 
-    def _wait_until_seen(self) -> bool:
+    def _stop(self, turn: object) -> None:
+        if self._turn is turn:
+            self.pause()
+
+    def _wait_until_seen(self, turn: object) -> bool:
         """Wait for the browser, so that frames never pile up; False where nobody is there."""
         if self.tab.value != 0:
             return True
         started = time.monotonic()
         while not self._seen.wait(0.25):
-            if not self.playing.value or self.tab.value != 0:
+            if self._turn is not turn or self.tab.value != 0:
                 return True
             if time.monotonic() - started > UNSEEN_SECONDS:
                 return False

@@ -88,12 +88,16 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
-class Visitor:
-    """Somebody in front of the page, with a browser session of their own."""
+def new_context(browser: Any, width: int = 1280, height: int = 800) -> Any:
+    """A browser profile of its own: other cookies, another cache."""
+    return browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
 
-    def __init__(self, browser: Any, address: str, width: int = 1280, height: int = 800) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
-        self.page = self.context.new_page()
+
+class Visitor:
+    """Somebody in front of the page."""
+
+    def __init__(self, context: Any, address: str) -> None:
+        self.page = context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
         self.complaints: list[str] = []
         self.asked_elsewhere: list[str] = []
@@ -112,7 +116,7 @@ class Visitor:
             self.asked_elsewhere.append(request.url)
 
     def close(self) -> None:
-        self.context.close()
+        self.page.close()
 
     # --- what is on the page ------------------------------------------------------------------------
 
