@@ -238,6 +238,15 @@ curves_app = typer.Typer(
 app.add_typer(curves_app)
 
 
+FormatOption = Annotated[str, typer.Option("--format", help="auto, published, lm_eval or table.")]
+FilterOption = Annotated[
+    str | None, typer.Option("--filter", help="Which filter of an lm-evaluation-harness log.")
+]
+MetricOption = Annotated[
+    str | None, typer.Option(help="Which metric of an lm-evaluation-harness log says what is right.")
+]
+
+
 @curves_app.command("build")
 def curves_build(
     paths: Annotated[
@@ -250,15 +259,11 @@ def curves_build(
     ] = None,
     levels: Annotated[str, typer.Option(help="Numbers of samples.")] = "1,4,8,16,32,64",
     bins: Annotated[int, typer.Option(help="Bins of reasoning effort.")] = 5,
-    draws: Annotated[int, typer.Option(help="Resamplings of the questions.")] = 1000,
+    draws: Annotated[int, typer.Option(help="Resamplings of the questions.")] = 2000,
     seed: Annotated[int, typer.Option(help="Of the resamplings.")] = 1,
-    format_: Annotated[str, typer.Option("--format", help="auto, published, lm_eval or table.")] = "auto",
-    filter_: Annotated[
-        str | None, typer.Option("--filter", help="Which filter of an lm-evaluation-harness log.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option(help="Which metric of an lm-evaluation-harness log says what is right.")
-    ] = None,
+    format_: FormatOption = "auto",
+    filter_: FilterOption = None,
+    metric: MetricOption = None,
     characters_per_token: Annotated[
         float | None, typer.Option(help="Estimate tokens of an lm-evaluation-harness log without them.")
     ] = None,
@@ -266,7 +271,7 @@ def curves_build(
         float | None, typer.Option(help="At which samples were cut off, where file names do not say.")
     ] = None,
     rename: Annotated[
-        list[str] | None, typer.Option(help="A=B calls model A B; give it again for another.")
+        list[str] | None, typer.Option(help="A=B calls model (or file) A B; give it again for another.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse if anything is wrong in a file.")] = False,
     workers: Annotated[
@@ -307,14 +312,21 @@ def curves_build(
 
 @curves_app.command("check")
 def curves_check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILES...", help="Curve files or raw evaluations.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATHS...", help="Curve files, raw evaluations, folders of them.")
+    ],
+    format_: FormatOption = "auto",
+    filter_: FilterOption = None,
+    metric: MetricOption = None,
     json_: JsonOption = False,
 ) -> None:
     """Say what files are and what is wrong in them; exit 1 if anything is."""
+    from market_sim.economy.raw_formats import LmEvalChoice
     from market_sim.experiments.check_curves import check_files
 
+    choice = LmEvalChoice(filter=filter_, metric=metric)
     with screen.reading(quiet=json_) as progress:
-        checked = check_files(files, progress=progress)
+        checked = check_files(paths, format=format_, choice=choice, progress=progress)
     if json_:
         _print_json({"files": [each.to_dict() for each in checked]})
     else:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from market_sim.economy.evaluations import Trouble
     from market_sim.economy.solve import Solution
     from market_sim.economy.uncertainty import UncertainSolution, UncertainSolutions
+    from market_sim.experiments.built_curves import BuiltCurves
     from market_sim.experiments.check_curves import CheckedFile
     from market_sim.experiments.compare import Comparison
-    from market_sim.experiments.curves import BuiltCurves
     from market_sim.experiments.paper import Reproduction
     from market_sim.experiments.reached import Reached
     from market_sim.experiments.report import Report
@@ -327,18 +327,20 @@ def show_built_curves(built: "BuiltCurves") -> None:
     notes = [(c.method, note, c.model) for c in built.curves for note in c.said]
     for (method, note), models in _gathered(notes):
         _say(console, f"{method}: {note} ({_some(models)}).")
-    counts = [(c.method, what, n) for c in built.curves for what, n in c.counted.items() if n]
+    counts = [(c.method, what, n) for c in built.curves for what, n in c.counted.items()]
     for (method, what), numbers in _gathered(counts):
-        _say(console, f"{method}: {sum(numbers):,} {what}.")
+        _say(console, f"{method}: {what}: {sum(numbers):,}.")
     for (method, reason), models in _gathered((method, why, model) for model, method, why in built.left_out):
         _say(console, f"{method}: no curve of {_some(models)}; {reason}.")
+    for remark in built.remarks:
+        _say(console, remark)
     for path in built.ignored:
-        _say(console, f"{path}: is no raw evaluation and was not read.")
+        _say(console, f"{path}: is no raw evaluation of the format wanted, and was not read.")
     _show_troubles(console, built.troubles)
+    for file, number, what in built.counts:
+        _say(console, f"{file}: {number:,} {'line' if number == 1 else 'lines'} {what}.")
     if built.troubles:
-        n = len(built.dropped)
-        what = "line or question" if n == 1 else "lines or questions"
-        _say(console, f"Left out: {n:,} {what}; the provenance file has all that was wrong.")
+        _say(console, "The provenance file has all that was wrong.")
 
 
 def _gathered[T](triples: Iterable[tuple[str, str, T]]) -> list[tuple[tuple[str, str], list[T]]]:

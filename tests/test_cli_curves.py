@@ -33,7 +33,7 @@ def called(monkeypatch, capsys):
     return call
 
 
-BUILD = ("build", "runs", "--benchmark", "GSM8K", "--levels", "1,2,4", "--draws", "20")
+BUILD = ("build", "runs", "--benchmark", "GSM8K", "--levels", "1,2,4", "--draws", "40")
 
 
 def test_build_prints_one_json_object_and_names_the_files_it_left(folder):
@@ -65,7 +65,7 @@ def test_build_check_show_and_solve_follow_each_other(folder, called):
     for words in (
         "12 questions",
         "line 13: is not JSON",
-        "Left out: 1 line or question",
+        "1 line broken or unlike the others, left out.",
         "majority_voting",
     ):
         assert words in out
@@ -158,5 +158,5 @@ def test_an_unknown_file_in_a_folder_is_named_on_the_screen(folder, called):
     write_lines(folder / "runs" / "notes.jsonl", [{"id": 1}])
     code, out, _ = called(*BUILD, "--out", "x.csv")
     assert code == 0
-    assert "runs/notes.jsonl: is no raw evaluation and was not read." in out
+    assert "runs/notes.jsonl: is no raw evaluation of the format wanted, and was not read." in out
     assert json.loads((folder / "x.provenance.json").read_text())["ignored"] == ["runs/notes.jsonl"]

@@ -1,8 +1,8 @@
 """Answers as a vote sees them: two that are equal as numbers are the same answer.
 
-An evaluation's explanation names the parsed answer as the first quoted value after the first `=`, as in
-`parsed='D'; truth='C'` or `boxed='18'; numeric='18'; truth='18'`; where the first value named is the truth,
-as in `no numeric content found; truth='18'`, nothing was parsed.
+An evaluation's explanation names the parsed answer as the value (quoted, or a bare number) after the first
+`=`, as in `parsed='D'; truth='C'` or `boxed='18'; numeric='18'; truth='18'`, or is a number and nothing else;
+where the first value named is the truth, as in `no numeric content found; truth='18'`, nothing was parsed.
 """
 
 import re
@@ -14,7 +14,9 @@ import numpy as np
 from market_sim.theory.arrays import Array
 from market_sim.theory.estimators import UNPARSED
 
-_FIRST_VALUE = re.compile(r"""[^=]*?(\w*)\s*=\s*(?:'(.*?)'|"(.*?)")\s*(?:;|$)""", re.DOTALL)
+_FIRST_VALUE = re.compile(
+    r"""[^=]*?(\w*)\s*=\s*(?:'(.*?)'|"(.*?)"|([+-]?[.\d][\d.,]*(?:[eE][+-]?\d+)?))\s*(?:;|$)""", re.DOTALL
+)
 _NUMBER = re.compile(r"[+-]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d*)?(?:[eE][+-]?\d{1,6})?")
 
 REMEMBERED = 2**16
@@ -64,10 +66,13 @@ def parsed_answer(explanation: str) -> str | None:
     >>> parsed_answer("no 'Answer: [A-D]' pattern found; truth='C'") is None
     True
     """
+    if "=" not in explanation:
+        is_number = _NUMBER.fullmatch(explanation.strip()) and any(map(str.isdigit, explanation))
+        return explanation if is_number else None
     found = _FIRST_VALUE.match(explanation)
     if found is None or found.group(1) == "truth":
         return None
-    return found.group(2) if found.group(2) is not None else found.group(3)
+    return next(value for value in found.groups()[1:] if value is not None)
 
 
 def answer_key(answer: str | None) -> str | None:

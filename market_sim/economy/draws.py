@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.special import ndtri
@@ -28,6 +28,9 @@ DRAWS = 2000
 could be drawn, in 19 of 20 cases."""
 
 MOST_DRAWS = 100_000
+
+FEW_QUESTIONS = 30
+"""Fewer leave percentile intervals clearly too short (docs/theory.md 9.4)."""
 
 MOST_QUESTIONS = 10**6
 """Where questions are drawn one by one."""
@@ -135,8 +138,29 @@ def _assumption(curves: Sequence[QualityCurve], asked: Sequence[int], correlatio
         f"less accurate level of the same model solves; difficulties are {between}. Tokens are taken as "
         "known."
     )
+    return " ".join([said, *cautions(curves)])
+
+
+class Measured(Protocol):
+    """A curve, as far as it tells how well it is known."""
+
+    @property
+    def accuracy(self) -> Array: ...
+    @property
+    def n_questions(self) -> int | None: ...
+
+
+def cautions(curves: Sequence[Measured]) -> list[str]:
+    """What makes intervals of some curves too short, in sentences."""
+    said = []
+    asked = [curve.n_questions for curve in curves if curve.n_questions is not None]
+    if asked and min(asked) < FEW_QUESTIONS:
+        said.append(
+            f"So few questions ({min(asked)}) make intervals too short: below {FEW_QUESTIONS} they hold the "
+            "truth clearly less often than they say."
+        )
     if any(((curve.accuracy == 0) | (curve.accuracy == 1)).any() for curve in curves):
-        said += " A level measured at 0 or 100 % has no spread."
+        said.append("A level measured at 0 or 100 % has no spread.")
     return said
 
 
@@ -216,9 +240,14 @@ def _the_same(curves: Sequence[QualityCurve], asked: Sequence[int], members: Seq
 # --- Where the draws are in a file ------------------------------------------------------------------
 
 
+def draws_path(curve_file: Path) -> Path:
+    """NAME.draws.parquet beside NAME.csv."""
+    return curve_file.with_name(f"{curve_file.stem}.draws.parquet")
+
+
 def draws_beside(curve_file: Path) -> Path | None:
-    """NAME.draws.parquet beside NAME.csv; None where there is none."""
-    path = curve_file.with_name(f"{curve_file.stem}.draws.parquet")
+    """The file of draws beside a curve file; None where there is none."""
+    path = draws_path(curve_file)
     return path if path.exists() else None
 
 
@@ -268,14 +297,25 @@ def read_draws(
         accuracy=accuracy[kept],
         tokens=tokens[kept],
         kind="bootstrap",
-        assumption=(
-            f"Drawn by the {len(accuracy[kept]):,} resamplings of questions in {path.name}, "
-            "the same questions for all models."
+        assumption=" ".join(
+            [
+                f"Drawn by the {len(accuracy[kept]):,} resamplings of{_how_many(curves)} questions in "
+                f"{path.name}, the same questions for all models.",
+                *cautions(curves),
+            ]
         ),
     )
 
 
 MEASURED = ("accuracy", "tokens_per_query")
+
+
+def _how_many(curves: Sequence[QualityCurve]) -> str:
+    """Numbers of questions, " 1,319"; nothing where they are not told."""
+    asked = sorted({curve.n_questions for curve in curves if curve.n_questions is not None})
+    if not asked:
+        return ""
+    return f" {asked[0]:,}" if len(asked) == 1 else f" {asked[0]:,} to {asked[-1]:,}"
 
 
 def _kind(curve: QualityCurve) -> tuple[str, str, str]:

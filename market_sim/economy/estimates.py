@@ -41,7 +41,7 @@ class Estimate:
 
     levels         (K,)  compute levels
     contributions  (Q, K)
-    counted        by what is said: how many samples of each question it concerns, (Q,)
+    counted        by what is said: how many samples (or whether the question) it concerns, (Q,)
     said           what else a reader must know
     """
 
@@ -64,7 +64,11 @@ def _best_of_n(run: Evaluations, spending: Spending) -> Estimate:
     if run.rewards is None:
         raise ImpossibleError("best_of_n needs rewards, and there are none (absent, or all null)")
     rewards = run.rewards
-    counted = {"samples without a reward, ranked below all others": np.isnan(rewards).sum(axis=1)}
+    null = np.isnan(rewards)
+    counted = {
+        "samples without a reward, ranked below all others": null.sum(axis=1),
+        "questions without any reward, of which the best sample is a random one": null.all(axis=1),
+    }
     return _of_samples(run, spending, lambda levels: best_of_n(run.correct, rewards, levels), counted)
 
 
@@ -117,23 +121,25 @@ def _reasoning_effort(run: Evaluations, spending: Spending) -> Estimate:
     if run.thinking is None:
         raise ImpossibleError("reasoning_effort needs tokens of thinking, and they are not told")
     unthinking = run.thinking <= LEAST_THOUGHT
-    counted = {f"samples that thought for {LEAST_THOUGHT} tokens or fewer, left out": unthinking.sum(axis=1)}
-    usable = ~unthinking
-    said: tuple[str, ...] = ("the token limit is not known, so no sample counts as cut off",)
+    cut = np.zeros_like(unthinking)
+    left_out = f"samples that thought for {LEAST_THOUGHT} tokens or fewer are left out"
+    said = f"{left_out}; the token limit is not known, so none counts as cut off"
     if run.token_limit is not None:
         cut = run.tokens >= run.token_limit
-        counted = {
-            f"samples cut off at the limit of {run.token_limit:,.0f} tokens, left out": cut.sum(axis=1),
-            f"other samples that thought for {LEAST_THOUGHT} tokens or fewer, left out": (
-                unthinking & ~cut
-            ).sum(axis=1),
-        }
-        usable, said = usable & ~cut, ()
+        said = f"{left_out}, and so are those cut off at the limit of {run.token_limit:,.0f} tokens"
+    usable = ~unthinking & ~cut
+    n_usable = usable.sum(axis=1)
     return Estimate(
         levels=tuple(range(1, spending.bins + 1)),
         contributions=reasoning_effort(run.correct, run.tokens, run.thinking, usable, spending.bins),
-        counted=counted,
-        said=said,
+        counted={
+            "samples cut off": cut.sum(axis=1),
+            "other samples that did not think": (unthinking & ~cut).sum(axis=1),
+            "questions without a sample left, in no bin": n_usable == 0,
+            "questions with fewer samples left than bins, not in every bin": (n_usable > 0)
+            & (n_usable < spending.bins),
+        },
+        said=(said,),
     )
 
 

@@ -1,32 +1,19 @@
-"""Raw evaluations: what a model answered, sample by sample, read from files into flat arrays.
+"""Raw evaluations: what a model answered, sample by sample, in flat arrays.
 
 Three formats are read (docs/formats.md, "Raw evaluations"): the published one, lm-evaluation-harness'
 `--log_samples`, and plain tables.  A line that cannot be used is listed with its file, number and reason, and
 reading goes on; nothing is left out without being listed.
 """
 
-import json
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
-from market_sim.economy.raw_files import Advance, CutError, WatchedFile, lines_of
-from market_sim.economy.raw_formats import (
-    BrokenError,
-    LmEvalChoice,
-    OtherFilterError,
-    Parser,
-    Record,
-    format_of_line,
-    parser_of,
-)
-from market_sim.errors import InputError, not_one_of
+from market_sim.economy.raw_formats import BrokenError, Record
 from market_sim.theory.arrays import Array
 
 FORMATS: Mapping[str, str] = MappingProxyType(
@@ -37,11 +24,14 @@ FORMATS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-LINES, TABLES = (".jsonl", ".ndjson", ".json"), (".csv", ".parquet")
-"""Ends of names of files that are looked at in a folder; .gz may follow (not after .parquet)."""
-
-LOOKED_AT = 100
-"""Lines read to find out what a file is."""
+TROUBLES: Mapping[str, str] = MappingProxyType(
+    {
+        "broken": "broken or unlike the others, left out",
+        "unshared": "whose question another model lacks, left out",
+        "null_rewards": "with null rewards, ranked below all others",
+    }
+)
+"""What can be wrong, and what is then done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +40,14 @@ class Trouble:
 
     line     counted from 1; None where it concerns no single line
     dropped  whether the line (or the question) was left out; otherwise it was used as the reason says
+    kind     one of TROUBLES, to count by
     """
 
     file: str
     line: int | None
     reason: str
     dropped: bool = True
+    kind: str = "broken"
 
     def __str__(self) -> str:
         place = self.file if self.line is None else f"{self.file}: line {self.line}"
@@ -108,164 +100,15 @@ class RawFile:
     troubles: tuple[Trouble, ...]
     skipped: Mapping[str, int] = field(default_factory=dict)
 
-
-# --- Finding files ----------------------------------------------------------------------------------
-
-
-def raw_files(paths: Sequence[Path | str]) -> tuple[list[Path], list[Path]]:
-    """The files to read and those of folders that are not raw evaluations, each in order of their names.
-
-    A folder stands for every file below it whose name ends like one of LINES or TABLES; a file that is named
-    is always read.  Raises InputError where there is nothing to read.
-    """
-    wanted: dict[Path, None] = {}
-    ignored: dict[Path, None] = {}
-    for path in map(Path, paths):
-        if not path.is_dir():
-            wanted[path] = None
-            continue
-        found = sorted(file for file in path.rglob("*") if file.is_file() and _kind(file) is not None)
-        for file in found:
-            (wanted if file in wanted or detect_format(file) is not None else ignored)[file] = None
-        if not any(file in wanted for file in found):
-            raise InputError(f"{path}: holds no raw evaluations; the formats are {', '.join(FORMATS)}")
-    return list(wanted), list(ignored)
+    @property
+    def why_empty(self) -> str:
+        """Why a file without runs has none."""
+        of_file = [trouble.reason for trouble in self.troubles if trouble.line is None]
+        of_lines = [f"line {trouble.line}: {trouble.reason}" for trouble in self.troubles if trouble.line]
+        return "; ".join([*of_file[:1], *of_lines[:1]])
 
 
-def _kind(path: Path) -> str | None:
-    name = path.name.casefold()
-    if name.startswith("."):
-        return None
-    if name.endswith(TABLES) or name.removesuffix(".gz").endswith(".csv"):
-        return "table"
-    return "lines" if name.removesuffix(".gz").endswith(LINES) else None
-
-
-def detect_format(path: Path) -> str | None:
-    """Which of FORMATS a file is in, by its name and its first lines; None where it is none of them.
-
-    Raises InputError for a file that cannot be read.
-    """
-    if _kind(path) == "table":
-        from market_sim.economy.raw_tables import is_raw_table
-
-        return "table" if is_raw_table(path) else None
-    with WatchedFile(path) as file:
-        try:
-            for number, line in enumerate(lines_of(path, file)):
-                if number == LOOKED_AT:
-                    return None
-                try:
-                    found = format_of_line(json.loads(line))
-                except (ValueError, RecursionError):
-                    continue
-                if found is not None:
-                    return found
-        except CutError:
-            pass
-    return None
-
-
-# --- Reading a file ---------------------------------------------------------------------------------
-
-
-def read_raw_file(
-    path: Path | str,
-    *,
-    format: str = "auto",
-    choice: LmEvalChoice | None = None,
-    advance: Advance | None = None,
-) -> RawFile:
-    """Every usable question of a file, and a list of what could not be used.
-
-    format   one of FORMATS, or "auto" to find out
-    choice   what an lm-evaluation-harness log leaves open
-    advance  told of every piece of the file that has been read
-    Raises InputError for a file that is in none of the formats or has no usable question.
-    """
-    path = Path(path)
-    if format == "auto":
-        found = detect_format(path)
-        if found is None:
-            raise InputError(
-                f"{path}: is no raw evaluation known here ({', '.join(FORMATS)}); --format reads it as one"
-            )
-        format = found
-    if format not in FORMATS:
-        raise not_one_of("--format", format, ("auto", *FORMATS))
-    if format == "table":
-        from market_sim.economy.raw_tables import read_raw_table
-
-        return read_raw_table(path, advance)
-    return _read_lines(path, format, parser_of(format, str(path), choice or LmEvalChoice()), advance)
-
-
-def _read_lines(path: Path, format: str, parse: Parser, advance: Advance | None) -> RawFile:
-    collected = Collected(file=str(path))
-    skipped: Counter[str] = Counter()
-    n_lines, number = 0, 0
-    with WatchedFile(path, advance) as file:
-        try:
-            for number, line in enumerate(lines_of(path, file), 1):
-                if not line.strip():
-                    continue
-                n_lines += 1
-                try:
-                    collected.add(parse(_json(line)), number)
-                except BrokenError as broken:
-                    collected.note(number, str(broken))
-                except OtherFilterError as other:
-                    skipped[f"of filter {other}"] += 1
-        except CutError as cut:
-            collected.note(number + 1, f"the compressed file breaks off: {cut}")
-        sha256 = file.sha256()
-        n_bytes = file.n_bytes
-    model, limit = (_lm_eval_model(path), None) if format == "lm_eval" else _published_name(path)
-    run = collected.run(model, limit)
-    return RawFile(
-        path=str(path),
-        format=format,
-        sha256=sha256,
-        n_bytes=n_bytes,
-        n_lines=n_lines,
-        runs=(run,),
-        troubles=collected.troubles,
-        skipped=dict(skipped),
-    )
-
-
-def _json(line: bytes) -> Any:
-    try:
-        return json.loads(line)
-    except json.JSONDecodeError as error:
-        short = "" if line.endswith(b"\n") else "; the file ends within the line"
-        raise BrokenError(f"is not JSON: {error.msg} at character {error.pos + 1}{short}") from None
-    except UnicodeDecodeError:
-        raise BrokenError("is not text in UTF-8") from None
-    except (ValueError, RecursionError):
-        raise BrokenError("is not JSON that can be read") from None
-
-
-_SETTINGS = re.compile(r"--(?:temp|samples|ref|max)-[^-].*$")
-_LIMIT = re.compile(r"--max-(\d+)$")
-
-
-def _published_name(path: Path) -> tuple[str, float | None]:
-    """Model and token limit from <model>--temp-<t>--samples-<n>--max-<tokens>.jsonl."""
-    stem = _stem(path)
-    limit = _LIMIT.search(stem)
-    return _SETTINGS.sub("", stem) or stem, None if limit is None else float(limit[1])
-
-
-def _lm_eval_model(path: Path) -> str:
-    """The model an lm-evaluation-harness log is of: its folder, less the part before `__`."""
-    folder = path.resolve().parent.name
-    return folder.split("__")[-1] if path.name.startswith("samples_") and folder else _stem(path)
-
-
-def _stem(path: Path) -> str:
-    name = path.name.removesuffix(".gz")
-    return name.rsplit(".", 1)[0] or name
+# --- Collecting a file's questions -------------------------------------------------------------------
 
 
 class Collected:
@@ -281,8 +124,13 @@ class Collected:
         """In the order of their lines."""
         return tuple(sorted(self._troubles, key=lambda trouble: trouble.line or 0))
 
-    def note(self, line: int | None, reason: str, *, dropped: bool = True) -> None:
-        self._troubles.append(Trouble(file=self._file, line=line, reason=reason, dropped=dropped))
+    @property
+    def n_seen(self) -> int:
+        """Questions so far, and lines that could not be used."""
+        return len(self._records) + len(self._troubles)
+
+    def note(self, line: int | None, reason: str, **more: Any) -> None:
+        self._troubles.append(Trouble(file=self._file, line=line, reason=reason, **more))
 
     def add(self, record: Record, line: int) -> None:
         if record.question in self._records:
@@ -290,16 +138,19 @@ class Collected:
             raise BrokenError(f"question {record.question!r} stands in line {first} already")
         self._records[record.question] = (line, record)
 
-    def run(self, model: str, token_limit: float | None) -> Evaluations:
-        """All that is alike: the commonest number of samples; the others are listed and left out."""
+    def run(self, model: str, token_limit: float | None) -> Evaluations | None:
+        """All that is alike: the commonest number of samples; the others are listed and left out.
+
+        None, and a trouble that says so, where there is no usable question.
+        """
         self._keep_the_commonest(lambda r: len(r.correct), "has {0} samples, most questions have {1}")
         self._keep_the_commonest(
             lambda r: r.thinking is not None, "tells tokens of thinking: {0}; most questions: {1}"
         )
         self._keep_the_commonest(lambda r: r.answers is not None, "tells answers: {0}; most questions: {1}")
         if not self._records:
-            reasons = f"; line {self.troubles[0].line}: {self.troubles[0].reason}" if self._troubles else ""
-            raise InputError(f"{self._file}: has no usable question of {model}{reasons}")
+            self.note(None, f"has no usable question of {model}")
+            return None
         lines, records = zip(*self._records.values(), strict=True)
         return Evaluations(
             model=model,
@@ -338,6 +189,7 @@ class Collected:
                     line,
                     f"question {question!r} has {n_null} null rewards of {size}: they rank below all others",
                     dropped=False,
+                    kind="null_rewards",
                 )
         return np.array([np.full(size, np.nan) if rewards is None else rewards for rewards in every])
 
@@ -361,22 +213,25 @@ def shared_questions(
 
     questions  by model: the file, its questions and their lines
     """
-    shared = set.intersection(*(set(names) for _, names, _ in questions.values()))
+    there = {model: set(names) for model, (_, names, _) in questions.items()}
+    shared = set.intersection(*there.values())
     troubles = []
     for model, (file, names, lines) in questions.items():
         for name, line in zip(names, lines, strict=True):
             if name not in shared:
-                lacking = [m for m, (_, theirs, _) in questions.items() if name not in set(theirs)]
+                lacking = [other for other, theirs in there.items() if name not in theirs]
                 troubles.append(
                     Trouble(
                         file=file,
                         line=line,
                         reason=f"question {name!r} of {model} is missing or unusable for "
-                        f"{_few(lacking)}, so it counts for nobody",
+                        f"{few(lacking)}, so it counts for nobody",
+                        kind="unshared",
                     )
                 )
     return sorted(shared), troubles
 
 
-def _few(names: Sequence[str]) -> str:
+def few(names: Sequence[str]) -> str:
+    """Some names to read, the first two where there are many."""
     return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from market_sim.economy.quality import QualityCurve, bundled_prices
+from market_sim.economy.quality import QualityCurve, bundled_prices, paper_name
 from market_sim.errors import InputError, nearest
 from market_sim.theory.arrays import Array
 from market_sim.theory.game import Game, make_game
@@ -310,9 +310,14 @@ def make_providers(
     names = provider_names(curves)
     for name, curve in zip(names, curves, strict=True):
         if curve.model not in known:
+            paper, hint = paper_name(curve.model), nearest(curve.model, known)
+            if paper is not None:
+                hint = (
+                    f" (the paper's {paper}? curves built with --rename {curve.model}={paper} have its price)"
+                )
             raise InputError(
                 f"{where}: there is no price for model {curve.model!r}; "
-                f"give one, USD per million tokens, in its prices{nearest(curve.model, known)}"
+                f"give one, USD per million tokens, in its prices{hint}"
             )
         if isinstance(margin, Mapping) and curve.model not in margin:
             raise InputError(f"{where}.margin has no entry for model {curve.model!r}")

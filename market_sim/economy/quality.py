@@ -89,6 +89,17 @@ def bundled_prices() -> Mapping[str, float]:
     return {row["model"]: float(row["usd_per_million_tokens"]) for _, row in rows}
 
 
+def paper_name(model: str) -> str | None:
+    """What the paper calls a model that is published under a longer name; None where it is not one of its.
+
+    >>> paper_name("Meta-Llama-3-8B-Instruct"), paper_name("DeepSeek-R1-Distill-Qwen-7B")
+    ('Llama-3-8B', 'R1-D-Qwen-7B')
+    """
+    short = model.rsplit("/", 1)[-1].removeprefix("Meta-").removesuffix("-Instruct")
+    short = short.replace("DeepSeek-R1-Distill-", "R1-D-")
+    return short if short != model and short in bundled_prices() else None
+
+
 def select_curves(
     curves: list[QualityCurve] | tuple[QualityCurve, ...],
     *,

@@ -12,6 +12,9 @@ from market_sim.errors import InputError
 
 BUFFER = 2**20
 
+LONGEST_LINE = 2**28
+"""Bytes of a line that are given out; what is beyond them is passed over, for memory has an end."""
+
 Advance = Callable[[int], None]
 """Told how many bytes of the file have been read since it was last told."""
 
@@ -113,10 +116,12 @@ class CutError(Exception):
 
 def lines_of(path: Path, file: WatchedFile) -> Iterator[bytes]:
     """The lines of a file, without their ends; raises CutError where a compressed one breaks off."""
-    first = True
+    stream, first = unpacked(path, file), True
     try:
-        for line in unpacked(path, file):
+        while line := stream.readline(LONGEST_LINE):
             yield line.removeprefix(b"\xef\xbb\xbf") if first else line
             first = False
+            while len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                line = stream.readline(LONGEST_LINE)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise CutError(str(error)) from None

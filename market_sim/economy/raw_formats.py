@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from market_sim.economy.answers import Answers, answer_key
+from market_sim.economy.quality import LARGEST
 from market_sim.errors import InputError, not_one_of
 from market_sim.theory.arrays import Array
 
@@ -130,8 +131,8 @@ def _tokens(values: Any) -> tuple[Array, Array | None]:
     array = _array(values, "num_tokens", shape)
     if array.dtype.kind not in "iuf" or not (array.ndim == 1 or array.shape[1:] == (2,)):
         raise BrokenError(f"num_tokens is not {shape}")
-    if not (np.isfinite(array).all() and (array >= 0).all()):
-        raise BrokenError("num_tokens has an entry that is no number of 0 or more")
+    if not ((array >= 0) & (array <= LARGEST)).all():
+        raise BrokenError(f"num_tokens has an entry that is no number from 0 to {LARGEST:g}")
     array = array.astype(float)
     if array.ndim == 1:
         return array, None

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from market_sim.economy.answers import answer_key
 from market_sim.economy.evaluations import Collected, RawFile
+from market_sim.economy.quality import LARGEST
 from market_sim.economy.raw_files import Advance, CutError, WatchedFile, lines_of, unpacked
 from market_sim.economy.raw_formats import Record
 from market_sim.errors import InputError, nearest
@@ -81,18 +82,15 @@ def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
             sha256 = file.sha256()
         n_bytes = file.n_bytes
     numbers = _row_numbers(rows.n_rows, [number for number, _ in broken], first=1 if parquet else 2)
-    by_model = rows.collected(str(path), numbers)
-    where = by_model[next(iter(by_model))] if by_model else Collected(file=str(path))
+    by_model, nobody = rows.collected(str(path), numbers)
     for number, reason in broken:
         if reason:
-            where.note(number, reason)
+            nobody.note(number, reason)
+    runs = [collected.run(model, None) for model, collected in by_model.items()]
     if not by_model:
-        raise InputError(
-            f"{path}: has no usable row" + (f"; row {broken[0][0]} {broken[0][1]}" if broken else "")
-        )
-    runs = tuple(collected.run(model, None) for model, collected in by_model.items())
+        nobody.note(None, "has no usable row")
     troubles = sorted(
-        (trouble for collected in by_model.values() for trouble in collected.troubles),
+        (trouble for collected in (*by_model.values(), nobody) for trouble in collected.troubles),
         key=lambda trouble: trouble.line or 0,
     )
     return RawFile(
@@ -101,7 +99,7 @@ def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
         sha256=sha256,
         n_bytes=n_bytes,
         n_lines=rows.n_rows - rows.n_blank + sum(1 for _, reason in broken if reason),
-        runs=runs,
+        runs=tuple(run for run in runs if run is not None),
         troubles=tuple(troubles),
     )
 
@@ -201,7 +199,7 @@ class _Rows:
         correct = _truths(batch.column("correct"))
         check("correct", ~np.isnan(correct), "true, false, 0 or 1")
         tokens = _numbers(batch.column("tokens"))
-        check("tokens", np.isfinite(tokens) & (tokens >= 0), "a number of 0 or more")
+        check("tokens", (tokens >= 0) & (tokens <= LARGEST), f"a number from 0 to {LARGEST:g}")
         piece |= {"sample": sample, "correct": correct, "tokens": tokens}
         if "answer" in self.columns:
             piece["answer"] = self._answers.of(batch.column("answer"))
@@ -224,29 +222,26 @@ class _Rows:
         self.n_blank += int(blank.sum())
         self.n_rows += batch.num_rows
 
-    def collected(self, file: str, numbers: Array) -> dict[str, Collected]:
-        """By model, in the order of their first rows.  numbers: where each row stands in the file."""
+    def collected(self, file: str, numbers: Array) -> tuple[dict[str, Collected], Collected]:
+        """By model, in the order of their first rows, and rows that name none.
+
+        numbers  where each row stands in the file
+        """
+        nobody = Collected(file=file)
         if not self.n_rows:
-            return {}
+            return {}, nobody
         table = {name: np.concatenate([piece[name] for piece in self._pieces]) for name in self._pieces[0]}
         usable = ~table["blank"]
         usable[[row for row, _ in self._wrong]] = False
         models, questions = list(self._models.known), list(self._questions.known)
+        by_model = {name: Collected(file=file) for name in models}
         keys = np.array([answer_key(text) for text in self._answers.known], dtype=object)
         answers = _same_numbers(keys)
         order = np.lexsort((np.arange(self.n_rows), table["sample"], table["question"], table["model"]))
         order = order[usable[order]]
-        by_model: dict[str, Collected] = {}
-        for code, name in enumerate(models):
-            if (table["model"][order] == code).any():
-                by_model[name] = Collected(file=file)
-        if not by_model:
-            first = [f"; row {numbers[row]} has {wrong}" for row, wrong in self._wrong[:1]]
-            raise InputError(f"{file}: has no usable row{''.join(first)}")
         for row, reason in self._wrong:
             code = table["model"][row]
-            owner = by_model.get(models[code] if code >= 0 else "") or next(iter(by_model.values()))
-            owner.note(int(numbers[row]), f"has {reason}")
+            (by_model[models[code]] if code >= 0 else nobody).note(int(numbers[row]), f"has {reason}")
         same = np.zeros(len(order), dtype=bool)
         same[1:] = np.all(
             [np.diff(table[name][order]) == 0 for name in ("model", "question", "sample")], axis=0
@@ -259,11 +254,11 @@ class _Rows:
             )
         order = order[~same]
         group = table["model"][order] * len(questions) + table["question"][order]
-        for rows in np.split(order, np.flatnonzero(np.diff(group)) + 1):
+        for rows in np.split(order, np.flatnonzero(np.diff(group)) + 1) if len(order) else ():
             model = models[table["model"][rows[0]]]
             record = _record(questions[table["question"][rows[0]]], table, rows, answers)
             by_model[model].add(record, int(numbers[rows].min()))
-        return by_model
+        return by_model, nobody
 
 
 def _record(question: str, table: dict[str, Array], rows: Array, answers: Array) -> Record:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from market_sim.economy.draws import DRAWS, Draws, draws_beside, parametric_draws, read_draws
+from market_sim.economy.draws import DRAWS, Draws, draws_beside, draws_path, parametric_draws, read_draws
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -120,12 +120,19 @@ def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -
     if found is None:
         where = f"{scenario.where}: market.curves"
         try:
-            return [
+            drawn = [
                 parametric_draws(of_task, count or DRAWS, scenario.seed, correlation or 0.0)
                 for of_task in curves_of(scenario)
             ]
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+        if curves is not None and any("accuracy_low" in curve.extra for curve in known_curves(scenario)):
+            lost = (
+                f" {draws_path(Path(curves)).name}, made with these curves, is not beside them; their own "
+                "resamplings would say more."
+            )
+            drawn = [replace(each, assumption=each.assumption + lost) for each in drawn]
+        return drawn
     if correlation is not None:
         raise InputError(
             f"--correlation is for curves without a file of draws, and {found} is there: its draws have the "

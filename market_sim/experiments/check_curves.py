@@ -3,19 +3,23 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from market_sim.economy.evaluations import RawFile, Trouble, detect_format, read_raw_file
+from market_sim.economy.draws import read_draws
+from market_sim.economy.evaluations import FORMATS, RawFile, Trouble
 from market_sim.economy.quality import QualityCurve, read_curves
 from market_sim.economy.raw_files import CutError, WatchedFile, lines_of
+from market_sim.economy.raw_folders import Look, kind_of, look_at
 from market_sim.economy.raw_formats import LmEvalChoice
-from market_sim.errors import InputError
-from market_sim.experiments.curves import companions
+from market_sim.economy.raw_reading import read_raw_file
+from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.built_curves import companions
 from market_sim.experiments.surveys import Progress
 
-DRAW_COLUMNS = ("draw", "benchmark", "method", "model", "compute_level", "accuracy", "tokens_per_query")
+CHARACTERS_PER_TOKEN = 4.0
+"""To look into a log without token counts, which only a build must have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +40,23 @@ class CheckedFile:
         return asdict(self)
 
 
-def check_files(paths: Sequence[Path | str], *, progress: Progress | None = None) -> list[CheckedFile]:
-    """Look at every file.  Raises InputError for one that is not there; what is wrong inside is a trouble."""
-    files = [Path(path) for path in paths]
+def check_files(
+    paths: Sequence[Path | str],
+    *,
+    format: str = "auto",
+    choice: LmEvalChoice | None = None,
+    progress: Progress | None = None,
+) -> list[CheckedFile]:
+    """Look at every file, and at those of folders that are curves or raw evaluations by name or content.
+
+    format  that raw evaluations are in, one of FORMATS; "auto" finds out
+    choice  what a log of lm-evaluation-harness leaves open
+    Raises InputError for a file that is not there and a folder without any; what is wrong inside is a
+    trouble.
+    """
+    if format not in ("auto", *FORMATS):
+        raise not_one_of("--format", format, ("auto", *FORMATS))
+    files = [file for path in map(Path, paths) for file in _files_at(path)]
     for path in files:
         with WatchedFile(path):  # all are there before the first is read
             pass
@@ -50,24 +68,36 @@ def check_files(paths: Sequence[Path | str], *, progress: Progress | None = None
         if progress is not None:
             progress(min(done, total), total)
 
+    choice = choice or LmEvalChoice()
+    choice = replace(choice, characters_per_token=choice.characters_per_token or CHARACTERS_PER_TOKEN)
     checked = []
     for path in files:
         if _is_curve_file(path):
             checked.append(_check_curve_file(path))
             advance(path.stat().st_size)
             continue
-        format = detect_format(path)
-        if format is None:
-            reason = "is neither a curve file nor a raw evaluation known here"
+        look = look_at(path)
+        read_as = look.format if format == "auto" else format
+        if read_as is None:
+            reason = look.broken or "is neither a curve file nor a raw evaluation known here"
             checked.append(_with_trouble(path, "an unknown file", reason))
             continue
-        # Tokens and filters that only a build must choose do not stop a check.
-        choice = LmEvalChoice(characters_per_token=4.0)
         try:
-            checked.append(_of_raw_file(read_raw_file(path, format=format, choice=choice, advance=advance)))
+            checked.append(_of_raw_file(read_raw_file(path, format=read_as, choice=choice, advance=advance)))
         except InputError as error:
-            checked.append(_with_trouble(path, KINDS[format], _without(str(error), path)))
+            checked.append(_with_trouble(path, KINDS[read_as], _without(str(error), path)))
     return checked
+
+
+def _files_at(path: Path) -> list[Path]:
+    """A file itself; of a folder what is, or should be, curves or raw evaluations."""
+    if not path.is_dir():
+        return [path]
+    below = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file) is not None)
+    found = [file for file in below if _is_curve_file(file) or look_at(file) != Look()]
+    if not found:
+        raise InputError(f"{path}: holds neither curve files nor raw evaluations")
+    return found
 
 
 KINDS = {
@@ -151,27 +181,11 @@ def _levels(curves: Sequence[QualityCurve]) -> str:
 
 
 def _check_draws(draws: Path, path: Path, curves: Sequence[QualityCurve]) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     try:
-        table = pq.read_table(draws)
-    except (OSError, pa.ArrowException):
-        return ["cannot be read as Parquet"]
-    lacking = [name for name in DRAW_COLUMNS if name not in table.column_names]
-    if lacking:
-        return [f"lacks the column {lacking[0]}"]
-    frame = table.select(["benchmark", "method", "model", "compute_level"]).to_pandas()
-    counts = frame.groupby(list(frame.columns), observed=True).size()
-    held = {key: int(n) for key, n in counts.items()}
-    wanted = {(c.benchmark, c.method, c.model, float(level)) for c in curves for level in c.compute_level}
-    reasons = []
-    if set(held) != wanted:
-        odd = sorted(map(str, set(held) ^ wanted))[0]
-        reasons.append(f"has other rows than the curve file: {odd}")
-    if len(set(held.values())) > 1:
-        reasons.append("has more draws of some rows than of others")
-    return reasons
+        read_draws(draws, curves, curves)
+    except InputError as error:
+        return [_without(str(error), draws)]
+    return []
 
 
 def _check_provenance(provenance: Path, path: Path, curves: Sequence[QualityCurve]) -> list[str]:

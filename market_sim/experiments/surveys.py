@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from market_sim.economy.estimates import Estimate, ImpossibleError, Spending, estimate
-from market_sim.economy.evaluations import Evaluations, RawFile, read_raw_file
+from market_sim.economy.evaluations import Evaluations, RawFile
 from market_sim.economy.raw_files import Advance
 from market_sim.economy.raw_formats import LmEvalChoice
+from market_sim.economy.raw_reading import read_raw_file
 from market_sim.errors import InputError
 from market_sim.theory.arrays import Array
 

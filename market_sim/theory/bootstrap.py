@@ -16,7 +16,7 @@ BLOCK = 2**21
 
 
 def draw_averages(contributions: Contributions, n_draws: int, seed: int) -> tuple[Array, Array]:
-    """Accuracy and tokens per query of every curve in every draw, (B, K) each.
+    """Accuracy and tokens per query of every curve in every draw, (D, K) each.
 
     contributions  (Q, K), K running over all levels of all curves: one draw serves them all
     seed           of the stream that draws questions; n_draws only says when to stop
@@ -42,11 +42,11 @@ def _counts(rng: np.random.Generator, n_draws: int, n_questions: int) -> Array:
     return counts.reshape(n_draws, n_questions).astype(float)
 
 
-def interval(draws: Array, coverage: float = 0.95) -> tuple[Array, Array]:
-    """The percentile interval of each column: what leaves out (1 - coverage) / 2 of the draws at each end.
+def interval(draws: Array, confidence: float = 0.95) -> tuple[Array, Array]:
+    """The percentile interval of each column: what leaves out (1 - confidence) / 2 of the draws at each end.
 
-    draws  (B, ...)
+    draws  (D, ...)
     """
-    tail = (1.0 - coverage) / 2.0
+    tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)
     return low, high

@@ -104,13 +104,14 @@ def best_of_n(correct: Array, rewards: Array, levels: Sequence[int]) -> Array:
     """
     correct = np.asarray(correct, dtype=bool)
     rewards = np.asarray(rewards, dtype=float)
-    rewards = np.where(np.isnan(rewards), -np.inf, rewards)
     n_questions, n_samples = rewards.shape
-    order = np.argsort(rewards, axis=1, kind="stable")
+    # NaN sorts last: by what is lost, the best first, and then turned round.
+    order = np.argsort(-rewards, axis=1, kind="stable")[:, ::-1]
     ranked = np.take_along_axis(rewards, order, axis=1)
     right = np.take_along_axis(correct, order, axis=1)
+    null = np.isnan(ranked)
     new = np.ones((n_questions, n_samples), dtype=bool)
-    new[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    new[:, 1:] = (ranked[:, 1:] != ranked[:, :-1]) & ~(null[:, 1:] & null[:, :-1])
     place = np.arange(n_samples)
     lo = np.maximum.accumulate(np.where(new, place, 0), axis=1)
     last = np.ones_like(new)

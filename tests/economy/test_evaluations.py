@@ -13,13 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from market_sim.economy.answers import answer_key, parsed_answer
-from market_sim.economy.evaluations import (
-    detect_format,
-    raw_files,
-    read_raw_file,
-    shared_questions,
-)
+from market_sim.economy.evaluations import shared_questions
+from market_sim.economy.raw_files import LONGEST_LINE
+from market_sim.economy.raw_folders import Look, look_at, raw_files
 from market_sim.economy.raw_formats import LmEvalChoice
+from market_sim.economy.raw_reading import read_raw_file
 from market_sim.errors import InputError
 from market_sim.theory.estimators import UNPARSED
 from tests.raw_runs import as_lm_eval, as_table, drawn, published, question, write_lines
@@ -58,6 +56,11 @@ def refusal(path, **options):
         ("no 'Answer: [A-D]' pattern found; truth='C'", None),
         ("no numeric content found; truth='18'", None),
         ("parsed=None; truth='C'", None),
+        ("parsed=18; truth=18", "18"),
+        ("numeric = -1,000.5e3", "-1,000.5e3"),
+        ("truth=18", None),
+        (" 42 ", " 42 "),
+        ("no answer", None),
         ("truth='C'", None),
         ("", None),
     ],
@@ -198,8 +201,12 @@ GOOD = [question(f"q{i}", FOUR, "18") for i in range(3)]
             "num_tokens has an entry that is no number",
         ),
         (
+            bad(num_tokens=[1, 2, 3, 1e300]),
+            "num_tokens has an entry that is no number from 0",
+        ),
+        (
             bad(num_tokens=[1, 2, 3, -4]),
-            "num_tokens has an entry that is no number of 0",
+            "num_tokens has an entry that is no number from 0",
         ),
         (bad(num_tokens=[1, 2, 3, None]), "num_tokens is not a list of numbers"),
         (bad(num_tokens=[1, 2, 3, [4, 5]]), "num_tokens is not a list of numbers"),
@@ -271,9 +278,11 @@ def test_rewards_that_are_absent_everywhere_are_none(tmp_path, rewards):
     assert file.troubles == ()
 
 
-def test_a_file_without_one_good_line_is_refused_with_the_first_reason(tmp_path):
+def test_a_file_without_one_good_line_has_no_run_and_says_why(tmp_path):
     path = write_lines(tmp_path / "A--max-9.jsonl", [bad(correct=[])])
-    assert refusal(path) == "has no usable question of A; line 1: correct is empty"
+    file = read_raw_file(path)
+    assert file.runs == ()
+    assert file.why_empty == "has no usable question of A; line 1: correct is empty"
 
 
 @pytest.mark.parametrize(
@@ -398,6 +407,9 @@ def test_of_several_filters_one_must_be_chosen_and_the_others_are_counted(tmp_pa
     assert run.correct.tolist() == [[False]]
     assert file.skipped == {"of filter strict-match": 1}
     assert file.troubles == ()
+    assert refusal(path, choice=LmEvalChoice(filter="strict")) == (
+        "--filter = 'strict' is not one of strict-match, flexible-extract (did you mean strict-match?)"
+    )
 
 
 def test_the_metric_can_be_chosen(tmp_path):
@@ -459,11 +471,11 @@ ROWS = [f"A,q{q},{s},{'true' if s else 'False'},10,7,0.5," for q in range(3) for
         ("A,x,0,maybe,10,7,0.5,", "has correct = 'maybe', not true, false, 0 or 1"),
         ("A,x,0,,10,7,0.5,", "has correct = nothing, not true, false, 0 or 1"),
         ("A,x,0,2,10,7,0.5,", "has correct = '2', not true"),
-        ("A,x,0,1,nan,7,0.5,", "has tokens = nothing, not a number of 0 or more"),
-        ("A,x,0,1,many,7,0.5,", "has tokens = 'many', not a number of 0 or more"),
-        ("A,x,0,1,1_0,7,0.5,", "has tokens = '1_0', not a number of 0 or more"),
-        ("A,x,0,1,-1,7,0.5,", "has tokens = '-1', not a number of 0 or more"),
-        ("A,x,0,1,inf,7,0.5,", "has tokens = 'inf', not a number of 0 or more"),
+        ("A,x,0,1,nan,7,0.5,", "has tokens = nothing, not a number from 0 to 1e+12"),
+        ("A,x,0,1,many,7,0.5,", "has tokens = 'many', not a number from 0 to 1e+12"),
+        ("A,x,0,1,1_0,7,0.5,", "has tokens = '1_0', not a number from 0 to 1e+12"),
+        ("A,x,0,1,-1,7,0.5,", "has tokens = '-1', not a number from 0 to 1e+12"),
+        ("A,x,0,1,inf,7,0.5,", "has tokens = 'inf', not a number from 0 to 1e+12"),
         ("A,x,first,1,10,7,0.5,", "has sample = 'first', not a whole number of 0 or more"),
         ("A,x,0.5,1,10,7,0.5,", "has sample = '0.5', not a whole number"),
         ("A,x,0,1,10,7,high,", "has reward = 'high', not a number or nothing"),
@@ -523,16 +535,41 @@ def test_thousands_of_rows_in_pieces_are_one_table(tmp_path, monkeypatch):
             "column tokens is missing; the file has model",
         ),
         ("model,question,sample,correct,token\nA,q,0,1,3\n", "(did you mean token?)"),
-        (HEADER + "\n", "has no usable row"),
-        (HEADER + "\nA,q,0,2,3,,,\n", "has no usable row; row 2 has correct = '2'"),
-        (HEADER + "\nA,q\n", "has no usable row; row 2 has 2 columns of 8"),
         ("", "column model is missing"),
     ],
 )
-def test_a_table_without_a_usable_row_is_refused(tmp_path, content, says):
+def test_a_table_without_the_columns_is_refused(tmp_path, content, says):
     path = tmp_path / "t.csv"
     path.write_text(content)
     assert says in refusal(path, format="table")
+
+
+@pytest.mark.parametrize(
+    ("rows", "why"),
+    [
+        ("", "has no usable row"),
+        ("A,q,0,2,3,,,\n", "has no usable question of A; line 2: has correct = '2', not true, false, 0 or 1"),
+        ("A,q\n", "has no usable row; line 2: has 2 columns of 8"),
+        (",q,0,1,3,,,\n", "has no usable row; line 2: has model = nothing, not a name"),
+    ],
+)
+def test_a_table_without_a_usable_row_has_no_run_and_says_why(tmp_path, rows, why):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{HEADER}\n{rows}")
+    file = read_raw_file(path, format="table")
+    assert file.runs == ()
+    assert file.why_empty == why
+
+
+def test_a_model_of_a_table_without_a_usable_row_is_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{HEADER}\nA,q,0,1,3,,,\nB,q,0,2,3,,,\n")
+    file, run = one(path)
+    assert run.model == "A"
+    assert [(t.line, t.reason) for t in file.troubles] == [
+        (None, "has no usable question of B"),
+        (3, "has correct = '2', not true, false, 0 or 1"),
+    ]
 
 
 def test_a_parquet_file_that_is_none_is_refused(tmp_path):
@@ -546,13 +583,13 @@ def test_a_parquet_file_that_is_none_is_refused(tmp_path):
 
 def test_formats_are_told_by_what_the_files_hold(tmp_path):
     lines = drawn(7)
-    assert detect_format(published(tmp_path, "A", lines)) == "published"
-    assert detect_format(published(tmp_path, "A", lines, end=".gz")) == "published"
-    assert detect_format(write_lines(tmp_path / "x.json", ["broken", *lines])) == "published"
-    assert detect_format(lm_eval(tmp_path, as_lm_eval(lines))) == "lm_eval"
-    assert detect_format(table_file(tmp_path / "t.csv", as_table("A", lines))) == "table"
-    assert detect_format(table_file(tmp_path / "t.parquet", as_table("A", lines))) == "table"
-    assert detect_format(write_lines(tmp_path / "y.jsonl", [{"id": 1}])) is None
+    assert look_at(published(tmp_path, "A", lines)).format == "published"
+    assert look_at(published(tmp_path, "A", lines, end=".gz")).format == "published"
+    assert look_at(write_lines(tmp_path / "x.json", ["broken", *lines])).format == "published"
+    assert look_at(lm_eval(tmp_path, as_lm_eval(lines))).format == "lm_eval"
+    assert look_at(table_file(tmp_path / "t.csv", as_table("A", lines))).format == "table"
+    assert look_at(table_file(tmp_path / "t.parquet", as_table("A", lines))).format == "table"
+    assert look_at(write_lines(tmp_path / "y.jsonl", [{"id": 1}])) == Look()
 
 
 def test_an_unknown_file_or_format_is_refused(tmp_path):
@@ -572,10 +609,70 @@ def test_a_folder_stands_for_the_raw_files_below_it_and_the_others_are_named(tmp
     curves.write_text("benchmark,method,model\n")
     (tmp_path / "readme.txt").write_text("hello")
     (tmp_path / ".hidden.jsonl").write_text("{}")
-    files, ignored = raw_files([tmp_path])
-    assert files == [second, first]
-    assert ignored == [curves, notes]
-    assert raw_files([notes, tmp_path])[0] == [notes, second, first]
+    (tmp_path / "settings.json").write_text('{\n  "samples": 128\n}\n')
+    found = raw_files([tmp_path])
+    assert found.files == (second, first)
+    assert found.ignored == (curves, notes, tmp_path / "settings.json")
+    assert found.broken == ()
+    assert raw_files([notes, tmp_path]).files == (notes, second, first)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("A--temp-1--samples-4--max-512.jsonl", b"", "is empty"),
+        ("A--temp-1--samples-4--max-512.jsonl", b'{"id": 1}\n', "has no line that is a record"),
+        ("A--temp-1--samples-4--max-512.json", b'{"id": 1}\n', "has no line that is a record"),
+        ("samples_gsm8k_2025.jsonl", b"\x00\xff" * 9, "has no line that is a record"),
+        ("notes.jsonl", b"nothing here\nis JSON", "has no line that is a record"),
+        (
+            "A--temp-1--samples-4--max-512.jsonl.gz",
+            b'{"qid": "q1"}\n',
+            "breaks off before its first whole",
+        ),
+        ("runs.jsonl", b'[{"qid": "q1", "correct": [true]}]', "is one JSON array"),
+        ("runs.parquet", b"PAR1", "is not a Parquet file"),
+        ("runs.csv", b"", "is empty"),
+    ],
+)
+def test_what_should_be_raw_evaluations_and_is_not_is_a_trouble(tmp_path, name, content, why):
+    good = published(tmp_path, "B", drawn(2))
+    path = tmp_path / name
+    path.write_bytes(content)
+    found = raw_files([tmp_path])
+    assert found.files == (good,)
+    assert found.ignored == ()
+    (trouble,) = found.broken
+    assert trouble.file == str(path)
+    assert why in trouble.reason
+    assert trouble.dropped
+    good.unlink()
+    with pytest.raises(InputError, match="holds no raw evaluations") as caught:
+        raw_files([tmp_path])
+    assert str(trouble) in str(caught.value)
+
+
+def test_a_format_that_is_asked_for_selects_the_files_of_folders(tmp_path):
+    lines = published(tmp_path, "A", drawn(1))
+    log = lm_eval(tmp_path / "B", as_lm_eval(drawn(2)))
+    table = table_file(tmp_path / "t.csv", as_table("C", drawn(3)))
+    odd = write_lines(tmp_path / "odd.jsonl", [{"qid": 1}])
+    for format, wanted in (("published", {lines, odd}), ("lm_eval", {log, odd}), ("table", {table})):
+        found = raw_files([tmp_path], format)
+        assert set(found.files) == wanted
+        assert set(found.ignored) == {lines, log, table, odd} - wanted
+    assert odd in raw_files([tmp_path]).ignored
+
+
+def test_a_line_without_an_end_is_named_and_the_next_is_read(tmp_path, monkeypatch):
+    lines = drawn(3)
+    path = write_lines(tmp_path / "A.jsonl", [lines[0], "x" * 10_000, *lines[1:]])
+    monkeypatch.setattr("market_sim.economy.raw_files.LONGEST_LINE", 5_000)
+    monkeypatch.setattr("market_sim.economy.raw_reading.LONGEST_LINE", 5_000)
+    file, run = one(path)
+    assert [str(trouble) for trouble in file.troubles] == [f"{path}: line 2: is longer than 5,000 bytes"]
+    assert len(run.questions) == len(lines)
+    assert LONGEST_LINE >= 2**28
 
 
 def test_a_folder_without_raw_files_is_refused(tmp_path):

@@ -11,11 +11,14 @@ import pytest
 
 import market_sim as ms
 from market_sim.economy.quality import METHODS, read_curves
+from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.errors import InputError
 from market_sim.experiments import surveys
+from market_sim.experiments.built_curves import BuiltCurves, companions
 from market_sim.experiments.check_curves import check_files
 from market_sim.experiments.curve_figures import accuracy_by_tokens, curve_table, write_curve_figures
-from market_sim.experiments.curves import BuiltCurves, build_curves, companions
+from market_sim.experiments.curves import build_curves
+from market_sim.experiments.figures import METHOD_NAMES
 from tests import oracles
 from tests.raw_runs import as_lm_eval, as_table, drawn, published, question, write_lines
 
@@ -90,22 +93,38 @@ def test_curves_are_the_averages_of_enumeration_over_questions(folder):
 
 def test_effort_leaves_out_who_was_cut_off_or_did_not_think_and_says_so(tmp_path):
     pairs = [[5, 30], [6, 40], [7, 512], [90, 100], [8, 513], [50, 60]]
-    published(tmp_path, "R1", [question("q", ["1", "2", "1", "2", "1", "1"], "1", num_tokens=pairs)])
-    built = build(tmp_path, methods=["reasoning_effort"], draws=3)
+    few = [[5, 30], [6, 40], [2, 512], [1, 100], [8, 513], [0, 60]]
+    none = [[5, 30]] * 5 + [[9, 512]]
+    said = ["1", "2", "1", "2", "1", "1"]
+    lines = [
+        question(f"q{i}", said, "1", num_tokens=tokens) for i, tokens in enumerate([pairs] * 20 + [few, none])
+    ]
+    published(tmp_path, "R1", lines)
+    built = build(tmp_path, methods=["reasoning_effort"], draws=40)
     (found,) = built.curves
-    assert found.tokens_per_query.tolist() == [40.0, 80.0]
+    assert found.tokens_per_query.tolist() == pytest.approx([40.0, 80.0])
     assert found.accuracy.tolist() == [0.0, 0.5]
+    assert (built.n_questions, found.n_questions) == (22, 21)
+    assert {row["n_questions"] for row in built.rows()} == {21}
     assert found.notes == (
-        "2 samples cut off at the limit of 512 tokens, left out",
-        "1 other samples that thought for 5 tokens or fewer, left out",
+        "samples cut off: 43",
+        "other samples that did not think: 28",
+        "questions without a sample left, in no bin: 1",
+        "questions with fewer samples left than bins, not in every bin: 1",
+        "samples that thought for 5 tokens or fewer are left out, and so are those cut off at the limit of "
+        "512 tokens",
     )
 
 
 def test_a_limit_can_be_given_where_names_do_not_say_it_and_its_lack_is_said(tmp_path):
     pairs = [[9, 30], [16, 40], [17, 512], [90, 600]]
-    path = write_lines(tmp_path / "R1.jsonl", [question("q", ["1"] * 4, "1", num_tokens=pairs)])
+    lines = [question(f"q{i}", ["1"] * 4, "1", num_tokens=pairs) for i in range(2)]
+    path = write_lines(tmp_path / "R1.jsonl", lines)
     (unknown,) = build(path, methods=["reasoning_effort"]).curves
-    assert unknown.notes == ("the token limit is not known, so no sample counts as cut off",)
+    assert unknown.notes == (
+        "samples that thought for 5 tokens or fewer are left out; the token limit is not known, so none "
+        "counts as cut off",
+    )
     (known,) = build(path, methods=["reasoning_effort"], token_limit=512).curves
     assert known.tokens_per_query.tolist() == [30.0, 40.0]
 
@@ -228,9 +247,13 @@ def test_strict_builds_what_has_no_trouble(folder):
 
 
 def test_best_of_n_without_rewards_is_refused_with_the_reason(tmp_path):
-    path = published(tmp_path, "A", [question("q", ["1", "2"], "1", rewards=[None, None])])
+    lines = [question(f"q{i}", ["1", "2"], "1", rewards=[None, None]) for i in range(2)]
+    path = published(tmp_path, "A", lines)
     sentence = refusal(path, methods=["best_of_n"], levels=[1])
-    assert sentence == f"{path}: best_of_n needs rewards, and there are none (absent, or all null)"
+    assert sentence == (
+        f"{path}: gives no curve by best_of_n: best_of_n needs rewards, and there are none (absent, or all "
+        "null)"
+    )
 
 
 def test_what_some_models_do_not_allow_is_left_out_and_said(folder):
@@ -278,7 +301,10 @@ def test_null_rewards_are_said(tmp_path):
         ({"token_limit": 0}, "--max-tokens = 0 is not allowed; it must be above 0"),
         ({"rename": {"Qwen-7B": "x"}}, "(did you mean Qwen2-7B?)"),
         ({"rename": {"Qwen2-7B": "Llama-3-8B"}}, "is of model 'Llama-3-8B', and so is"),
-        ({"bins": 7, "methods": ["reasoning_effort"]}, "reasoning_effort, level 4: no sample is in this bin"),
+        (
+            {"bins": 7, "methods": ["reasoning_effort"]},
+            "gives no curve by reasoning_effort: no sample is in bin 4",
+        ),
     ],
 )
 def test_an_impossible_request_is_refused_in_a_sentence(folder, options, says):
@@ -289,7 +315,12 @@ def test_two_runs_of_one_model_are_refused(folder):
     lines = drawn(1)
     write_lines(folder / "Qwen2-7B--temp-0.9--samples-6--max-512.jsonl", lines)
     assert "is of model 'Qwen2-7B', and so is" in refusal(folder)
-    assert "tell them apart with --rename Qwen2-7B=NAME" in refusal(folder)
+    apart = "Qwen2-7B--temp-0.9--samples-6--max-512"
+    assert f"tell them apart with --rename {apart}=NAME" in refusal(folder)
+    built = build(folder, rename={apart: "Qwen2-7B hot", "Llama-3-8B": "L"})
+    assert {curve.model for curve in built.curves} == {"Qwen2-7B", "Qwen2-7B hot", "L"}
+    assert "and so is" in refusal(folder, rename={apart: "Llama-3-8B"})
+    assert "did you mean" in refusal(folder, rename={apart[:-1]: "x"})
 
 
 def test_models_without_a_common_question_are_refused(folder):
@@ -301,7 +332,69 @@ def test_a_bin_that_some_draws_leave_empty_is_refused(tmp_path):
     lines = [question(f"q{i}", ["1", "1"], "1", num_tokens=[[9, 20], [1, 30]]) for i in range(5)]
     lines.append(question("r", ["1", "1"], "1", num_tokens=[[9, 20], [99, 200]]))
     path = published(tmp_path, "A", lines)
-    assert "so few questions have samples in this bin" in refusal(path, methods=["reasoning_effort"])
+    assert "so few questions have samples in bin 2" in refusal(path, methods=["reasoning_effort"])
+
+
+def test_a_model_that_some_draws_leave_undefined_is_left_out_and_the_others_are_built(folder):
+    lazy = [line | {"num_tokens": [[0, total] for _, total in line["num_tokens"]]} for line in drawn(5)]
+    published(folder, "Lazy", lazy)
+    silent = [line | {"num_tokens": [[0, 0]] * 6} for line in drawn(6)]
+    published(folder, "Silent", silent)
+    built = build(folder, methods=["reasoning_effort", "first_sample"])
+    assert built.left_out == (
+        ("Lazy", "reasoning_effort", "no question has a sample that counts"),
+        ("Silent", "reasoning_effort", "no question has a sample that counts"),
+        (
+            "Silent",
+            "first_sample",
+            "so few questions have samples with tokens at level 1 that some draws have none",
+        ),
+    )
+    assert len(built.curves) == 5
+
+
+def test_one_question_is_refused_and_few_are_said(folder, tmp_path):
+    path = published(tmp_path / "one", "A", drawn(1, n_questions=1))
+    assert "only one question has usable samples" in refusal(path)
+    built = build(folder)
+    assert built.remarks[0].startswith("So few questions (12) make intervals too short")
+    enough = build(published(tmp_path / "enough", "Qwen2-7B", drawn(1, n_questions=40)))
+    assert enough.remarks == ()
+    sure = [question(f"q{i}", ["1", "1"], "1") for i in range(40)]
+    sure = build(published(tmp_path / "sure", "Qwen2-7B", sure), levels=[1])
+    assert sure.remarks == ("A level measured at 0 or 100 % has no spread.",)
+
+
+def test_models_without_a_bundled_price_are_named_with_what_to_do(tmp_path):
+    for name in ("Qwen2-7B-Instruct", "Mine"):
+        published(tmp_path, name, drawn(1, n_questions=40))
+    assert build(tmp_path).remarks == (
+        "Models that the paper calls otherwise get its prices by --rename Qwen2-7B-Instruct=Qwen2-7B.",
+        "A scenario must give the prices of Mine: none are bundled.",
+    )
+
+
+def test_a_file_of_a_folder_that_is_wholly_broken_is_a_trouble_and_strict_refuses_it(folder):
+    published(folder, "Broken", [{"qid": 1, "correct": []}])
+    (folder / "Lost--temp-1--samples-6--max-512.jsonl").write_text("")
+    built = build(folder)
+    assert len(built.curves) == 2
+    assert [trouble.reason for trouble in built.dropped] == [
+        "is empty",
+        "has no usable question of Broken",
+        "correct is empty",
+    ]
+    assert "is empty (--strict refuses it, the first of 3 troubles)" in refusal(folder, strict=True)
+
+
+def test_troubles_are_counted_by_file_and_kind(folder):
+    lines = [line | {"rewards": [None, *line["rewards"][1:]]} for line in drawn(9)]
+    path = published(folder, "More", lines[2:])
+    path.write_text(path.read_text() + "{broken\n")
+    counts = build(folder).counts
+    assert (str(path), 1, "broken or unlike the others, left out") in counts
+    assert (str(path), 10, "with null rewards, ranked below all others") in counts
+    assert sum(number for _, number, what in counts if what.startswith("whose question another")) == 4
 
 
 # --- Files ------------------------------------------------------------------------------------------
@@ -313,7 +406,7 @@ def files_of(path):
 
 def test_three_files_are_written_that_fit_together(folder, tmp_path):
     out = tmp_path / "out" / "mine.csv"
-    built = build(folder, methods=ALL, draws=7)
+    built = build(folder, methods=ALL, draws=40)
     written = built.write(out)
     assert [path.name for path in written] == ["mine.csv", "mine.draws.parquet", "mine.provenance.json"]
     assert sorted(path.name for path in out.parent.iterdir()) == sorted(path.name for path in written)
@@ -331,7 +424,7 @@ def test_three_files_are_written_that_fit_together(folder, tmp_path):
 
 
 def test_the_draws_file_has_a_row_for_each_draw_of_each_level(folder, tmp_path):
-    built = build(folder, methods=["majority_voting", "first_sample"], draws=7)
+    built = build(folder, methods=["majority_voting", "first_sample"], draws=40)
     _, draws, _ = built.write(tmp_path / "mine.csv")
     frame = pd.read_parquet(draws)
     assert list(frame.columns) == [
@@ -340,12 +433,12 @@ def test_the_draws_file_has_a_row_for_each_draw_of_each_level(folder, tmp_path):
     types = frame.dtypes.astype(str)
     assert (types["draw"], types["compute_level"], types["accuracy"]) == ("int32", "float64", "float64")
     assert set(types[["benchmark", "method", "model"]]) == {"category"}
-    assert len(frame) == 7 * (2 * 3 + 2)
+    assert len(frame) == 40 * (2 * 3 + 2)
     for c in built.curves:
         for k, level in enumerate(c.compute_level):
             own = (frame["method"] == c.method) & (frame["model"] == c.model)
             rows = frame[own & (frame["compute_level"] == level)].sort_values("draw")
-            assert rows["draw"].tolist() == list(range(7))
+            assert rows["draw"].tolist() == list(range(40))
             np.testing.assert_array_equal(rows["accuracy"], c.accuracy_draws[:, k])
             np.testing.assert_array_equal(rows["tokens_per_query"], c.tokens_draws[:, k])
 
@@ -396,7 +489,7 @@ def test_an_earlier_file_stays_whole_until_the_new_one_is(folder, tmp_path, monk
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("market_sim.experiments.curves._write_draws", fail)
+    monkeypatch.setattr("market_sim.experiments.built_curves._write_draws", fail)
     with pytest.raises(InputError, match="No space left on device"):
         build(folder, seed=2).write(out)
     assert [path.read_bytes() for path in files] == before
@@ -423,6 +516,43 @@ def test_a_scenario_can_name_the_curves(folder, tmp_path):
     (solution,) = ms.solve(scenario)
     assert list(solution.providers) == ["Llama-3-8B", "Qwen2-7B"]
     assert solution.equilibria
+
+
+def test_a_scenario_with_built_curves_says_where_its_uncertainty_is_from(folder, tmp_path):
+    _, draws, _ = build(folder).write(tmp_path / "mine.csv")
+    scenario = tmp_path / "mine.toml"
+    scenario.write_text('name = "mine"\n[market]\ncurves = "mine.csv"\n[users]\nbeta = 500.0\n')
+    (found,) = ms.solve_uncertain(scenario)
+    assert found.draws.assumption == (
+        "Drawn by the 50 resamplings of 12 questions in mine.draws.parquet, the same questions for all "
+        "models. So few questions (12) make intervals too short: below 30 they hold the truth clearly less "
+        "often than they say."
+    )
+    draws.unlink()
+    (found,) = ms.solve_uncertain(scenario)
+    assert found.draws.kind == "parametric"
+    assert found.draws.assumption.endswith(
+        "mine.draws.parquet, made with these curves, is not beside them; their own resamplings would say "
+        "more."
+    )
+
+
+def test_a_model_of_a_longer_name_is_refused_with_the_paper_s(tmp_path):
+    built = build(published(tmp_path / "runs", "Meta-Llama-3-8B-Instruct", drawn(1)))
+    built.write(tmp_path / "mine.csv")
+    (tmp_path / "mine.toml").write_text('name = "mine"\n[market]\ncurves = "mine.csv"\n')
+    with pytest.raises(InputError, match="--rename Meta-Llama-3-8B-Instruct=Llama-3-8B have its price"):
+        ms.solve(tmp_path / "mine.toml")
+
+
+def test_the_headline_is_of_what_can_be_sold(folder, tmp_path):
+    def headline(methods):
+        path = tmp_path / "mine.csv"
+        build(folder, methods=methods).write(path)
+        return " ".join(text.get_text() for text in accuracy_by_tokens(read_curves(path)).texts)
+
+    assert METHOD_NAMES["pass_at_k"] not in headline(ALL)
+    assert METHOD_NAMES["pass_at_k"] in headline(["pass_at_k"])
 
 
 def test_built_curves_are_a_frame_in_a_notebook(folder):
@@ -468,15 +598,49 @@ def test_checking_finds_what_is_wrong_in_curves_and_beside_them(folder, tmp_path
     out.write_text(text + "\n")
     assert reasons() == ["mine.provenance.json was written for another mine.csv: its hash differs"]
     out.write_text("\n".join(text.splitlines()[:-1]) + "\n")
-    assert reasons()[0].startswith("mine.draws.parquet has other rows than the curve file: ('GSM8K'")
+    assert reasons()[0] == (
+        "mine.draws.parquet Qwen2-7B on GSM8K (majority_voting) has the levels 1, 2, in its curve file 1; "
+        "build the curves again"
+    )
     out.write_text(text)
     provenance.write_text("{}")
     assert reasons() == ["mine.provenance.json is not a provenance file"]
     draws.write_text("no")
     provenance.unlink()
-    assert reasons() == ["mine.draws.parquet cannot be read as Parquet"]
+    assert reasons()[0].startswith("mine.draws.parquet is not a Parquet file of draws that can be read")
     pd.DataFrame({"draw": [1]}).to_parquet(draws)
-    assert reasons() == ["mine.draws.parquet lacks the column benchmark"]
+    assert reasons()[0].startswith("mine.draws.parquet column benchmark is missing")
+
+
+def test_checking_a_folder_looks_at_curves_and_raw_evaluations(folder):
+    build(folder).write(folder / "out" / "mine.csv")
+    write_lines(folder / "notes.jsonl", [{"id": 1}])
+    (folder / "settings.json").write_text("{\n}")
+    (folder / "Lost--temp-1--samples-6--max-512.jsonl").write_text("")
+    checked = check_files([folder])
+    assert [(Path(each.path).name[:5], len(each.troubles)) for each in checked] == [
+        ("Llama", 0),
+        ("Lost-", 1),
+        ("Qwen2", 0),
+        ("mine.", 0),
+    ]
+    (folder / "empty").mkdir()
+    with pytest.raises(InputError, match="holds neither curve files nor raw evaluations"):
+        check_files([folder / "empty"])
+
+
+def test_checking_a_log_of_several_filters_takes_the_choice(tmp_path):
+    records = as_lm_eval(drawn(1))
+    both = [record | {"filter": name} for record in records for name in ("strict", "flexible")]
+    path = write_lines(tmp_path / "x__Y" / "samples_a.jsonl", both)
+    assert "choose one with --filter" in check_files([path])[0].troubles[0].reason
+    (checked,) = check_files([path], choice=LmEvalChoice(filter="strict"))
+    assert checked.troubles == ()
+    assert "12 records of filter flexible left out" in checked.facts
+    (wrong,) = check_files([path], choice=LmEvalChoice(filter="stict"))
+    assert "--filter = 'stict' is not one of strict, flexible (did you mean strict?)" in str(
+        wrong.troubles[0]
+    )
 
 
 def test_checking_a_file_that_is_not_there_is_refused(tmp_path):

@@ -12,7 +12,8 @@ from market_sim.economy.quality import bundled_prices
 from market_sim.economy.synthetic.law import Law, laws_of
 from market_sim.economy.synthetic.runs import write_runs
 from market_sim.economy.synthetic.truth import true_curve
-from market_sim.experiments.curves import BuiltCurves, build_curves
+from market_sim.experiments.built_curves import BuiltCurves
+from market_sim.experiments.curves import build_curves
 from market_sim.experiments.solve import load_market, solve
 from market_sim.theory.auction import truthful_outcome
 from market_sim.theory.bootstrap import interval

@@ -223,9 +223,12 @@ def test_rewards_that_all_tie_or_are_all_null_choose_at_random():
         np.testing.assert_allclose(found, np.repeat(correct.mean(axis=1)[:, None], 3, axis=1))
 
 
-def test_a_null_reward_is_below_every_number_even_minus_infinity_s_neighbours():
-    correct, rewards = np.array([[True, False, False]]), np.array([[-1e300, math.nan, math.nan]])
-    np.testing.assert_allclose(best_of_n(correct, rewards, [3]), [[1.0]])
+@pytest.mark.parametrize("least", [-1e300, -math.inf])
+def test_a_null_reward_is_below_every_number_even_minus_infinity(least):
+    for order in ([0, 1, 2], [2, 0, 1], [1, 2, 0]):
+        correct = np.array([[True, False, False]])[:, order]
+        rewards = np.array([[least, math.nan, math.nan]])[:, order]
+        np.testing.assert_allclose(best_of_n(correct, rewards, [1, 3]), [[1 / 3, 1.0]])
 
 
 def test_an_answer_never_parsed_never_wins():
