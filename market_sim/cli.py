@@ -282,9 +282,11 @@ def curves_build(
 ) -> None:
     """Turn raw evaluations into a curve file with intervals, draws and provenance."""
     from market_sim.economy.raw_formats import LmEvalChoice
+    from market_sim.experiments.built_curves import check_place
     from market_sim.experiments.curves import build_curves
     from market_sim.experiments.surveys import processors
 
+    check_place(out)
     with screen.reading(quiet=json_) as progress:
         built = build_curves(
             paths,
@@ -297,7 +299,7 @@ def curves_build(
             format=format_,
             choice=LmEvalChoice(filter=filter_, metric=metric, characters_per_token=characters_per_token),
             token_limit=max_tokens,
-            rename=dict(_pair(text) for text in rename or ()),
+            rename=_renames(rename or []),
             strict=strict,
             workers=processors() if workers is None else workers,
             progress=progress,
@@ -423,12 +425,17 @@ def _whole(text: str, option: str, example: str) -> int:
         ) from None
 
 
-def _pair(text: str) -> tuple[str, str]:
-    """Old and new name from "A=B"."""
-    old, equals, new = text.partition("=")
-    if not (old.strip() and equals and new.strip()):
-        raise InputError(f"--rename: {text!r} is not OLD=NEW")
-    return old.strip(), new.strip()
+def _renames(texts: list[str]) -> dict[str, str]:
+    """New names by old ones, from texts like "A=B"."""
+    found: dict[str, str] = {}
+    for text in texts:
+        old, equals, new = (part.strip() for part in text.partition("="))
+        if not (old and equals and new):
+            raise InputError(f"--rename: {text!r} is not OLD=NEW")
+        if old in found:
+            raise InputError(f"--rename names {old!r} twice")
+        found[old] = new
+    return found
 
 
 def _print_json(data: dict[str, Any]) -> None:

@@ -356,30 +356,35 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table per benchmark and method: a row per model, a column per level."""
+    """Two tables per benchmark and method: a row per model, a column per level."""
     for (benchmark, method), some in _gathered((row["benchmark"], row["method"], row) for row in rows):
         levels = sorted({row["compute_level"] for row in some})
-        console.print(f"\n[bold]{escape(benchmark)}, {method}[/bold]")
-        table = _table("compute level", *(f"{level:g}" for level in levels), "tokens per query")
-        table.columns[0].overflow, table.columns[-1].no_wrap = "fold", True
-        for model in dict.fromkeys(row["model"] for row in some):
-            own = {row["compute_level"]: row for row in some if row["model"] == model}
-            cells = [_accuracy(own[level]) if level in own else "" for level in levels]
-            few, many = (own[end(own)]["tokens_per_query"] for end in (min, max))
-            _add_row(table, model, *cells, f"{few:,.0f}" + (f" to {many:,.0f}" if len(own) > 1 else ""))
-        console.print(table)
-    _say(
-        console,
-        "Accuracy in percent by compute level, with half the width of its 95 % interval where there is one; "
-        "tokens at the lowest and at the highest level.",
-    )
+        console.print(f"\n[bold]{escape(benchmark)}, {method}[/bold], by compute level")
+        for title, of in (("accuracy, %", _accuracy), ("tokens per query", _tokens)):
+            table = _table(title, *(f"{level:g}" for level in levels))
+            table.columns[0].overflow = "fold"
+            for column in table.columns[1:]:
+                column.no_wrap = True
+            for model in dict.fromkeys(row["model"] for row in some):
+                own = {row["compute_level"]: of(row) for row in some if row["model"] == model}
+                _add_row(table, model, *(own.get(level, "") for level in levels))
+            console.print(table)
+    if any(row["accuracy_low"] is not None for row in rows):
+        _say(console, "Below each number its 95 % interval over resampled questions.")
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    text = f"{100 * row['accuracy']:.1f}"
-    if row["accuracy_low"] is None or row["accuracy_high"] is None:
-        return text
-    return f"{text}\n±{50 * (row['accuracy_high'] - row['accuracy_low']):.1f}"
+    low, high = (None if row[name] is None else 100 * row[name] for name in ("accuracy_low", "accuracy_high"))
+    return _with_interval(100 * row["accuracy"], low, high, ".1f")
+
+
+def _tokens(row: Mapping[str, Any]) -> str:
+    return _with_interval(row["tokens_per_query"], row["tokens_low"], row["tokens_high"], ",.0f")
+
+
+def _with_interval(number: float, low: float | None, high: float | None, form: str) -> str:
+    text = f"{number:{form}}"
+    return text if low is None or high is None else f"{text}\n{low:{form}}-{high:{form}}"
 
 
 def _show_troubles(console: Console, troubles: Sequence["Trouble"]) -> None:

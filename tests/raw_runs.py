@@ -47,7 +47,7 @@ def write_lines(path: Path, lines: list[Any]) -> Path:
     """JSON lines; a text is written as it is.  Packed where the name ends in .gz."""
     text = "".join((line if isinstance(line, str) else json.dumps(line)) + "\n" for line in lines)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix.casefold() == ".gz" else text.encode())
     return path
 
 

@@ -115,6 +115,7 @@ def test_show_prints_one_json_object(folder, called):
         (("build", "runs", "--benchmark", "G", "--levels", "1,two"), "--levels: 'two' is not a whole number"),
         (("build", "runs", "--benchmark", "G", "--levels", ""), "--levels: '' is not a whole number"),
         ((*BUILD, "--rename", "Qwen2-7B"), "--rename: 'Qwen2-7B' is not OLD=NEW"),
+        ((*BUILD, "--rename", "Qwen2-7B=a", "--rename", "Qwen2-7B=b"), "--rename names 'Qwen2-7B' twice"),
         ((*BUILD, "--format", "json"), "--format = 'json' is not one of auto"),
         ((*BUILD, "--out", "x.parquet"), "x.parquet: the name of a curve file ends in .csv"),
         ((*BUILD, "--out", "runs/x.csv/y.csv", "--draws", "0"), "--draws = 0"),

@@ -9,7 +9,9 @@ curve.  A draw is one such set of curves, of all providers of a market together.
 Both, and what they over- and understate, are in docs/theory.md 8.
 """
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +23,7 @@ from scipy.special import ndtri
 from market_sim.economy.quality import LARGEST, QualityCurve
 from market_sim.errors import InputError, nearest
 from market_sim.theory.arrays import Array
+from market_sim.theory.blocks import blocks
 from market_sim.theory.streams import Role, stream
 
 DRAWS = 2000
@@ -201,7 +204,7 @@ def _draw_one_by_one(
         between = (curve.accuracy > 0) & (curve.accuracy < 1)
         bar[between] = ndtri(curve.accuracy[between])
         bars.append(bar)
-    for block in _blocks(len(drawn), max(1, 2**20 // n)):
+    for block in blocks(len(drawn), max(1, 2**20 // n)):
         size = (block.stop - block.start, n)
         shared = np.sqrt(correlation) * common.standard_normal(size)
         difficulty = {
@@ -243,6 +246,29 @@ def _the_same(curves: Sequence[QualityCurve], asked: Sequence[int], members: Seq
 def draws_path(curve_file: Path) -> Path:
     """NAME.draws.parquet beside NAME.csv."""
     return curve_file.with_name(f"{curve_file.stem}.draws.parquet")
+
+
+def provenance_path(curve_file: Path) -> Path:
+    """NAME.provenance.json beside NAME.csv."""
+    return curve_file.with_name(f"{curve_file.stem}.provenance.json")
+
+
+def check_made_together(curve_file: Path) -> None:
+    """Refuse curves and draws that were changed after they were made, as far as their provenance tells."""
+    provenance = provenance_path(curve_file)
+    if not provenance.exists():
+        return
+    try:
+        written = json.loads(provenance.read_text(encoding="utf-8"))["written"]
+        wanted = (written["curves_sha256"], written["draws_sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{provenance}: is not a provenance file of curves") from None
+    for file, sha256 in zip((curve_file, draws_path(curve_file)), wanted, strict=True):
+        if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != sha256:
+            raise InputError(
+                f"{provenance}: was written for another {file.name}, which has been changed since; build the "
+                "curves again, or remove what stands beside them"
+            )
 
 
 def draws_beside(curve_file: Path) -> Path | None:
@@ -436,8 +462,3 @@ def _padded(table: Array, n_levels: int) -> Array:
     """Levels along the last axis, the last one repeated up to n_levels."""
     room: list[Any] = [(0, 0)] * (table.ndim - 1)
     return np.pad(table, [*room, (0, n_levels - table.shape[-1])], mode="edge")
-
-
-def _blocks(count: int, size: int) -> Iterator[slice]:
-    """Slices of at most `size` that cover range(count)."""
-    return (slice(start, min(start + size, count)) for start in range(0, count, size))

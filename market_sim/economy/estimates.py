@@ -4,7 +4,7 @@ The mathematics is in theory.estimators; here is what a run must have for it, an
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -57,7 +57,11 @@ class ImpossibleError(ValueError):
 
 def estimate(run: Evaluations, method: str, spending: Spending) -> Estimate:
     """A run's curve by one of ESTIMATORS.  Raises ImpossibleError with the reason where there is none."""
-    return ESTIMATORS[method](run, spending)
+    found = ESTIMATORS[method](run, spending)
+    if run.estimated:
+        said = "tokens, and with them prices, are estimated from the length of responses"
+        found = replace(found, said=(*found.said, said))
+    return found
 
 
 def _best_of_n(run: Evaluations, spending: Spending) -> Estimate:
@@ -75,8 +79,13 @@ def _best_of_n(run: Evaluations, spending: Spending) -> Estimate:
 def _majority_voting(run: Evaluations, spending: Spending) -> Estimate:
     if run.answers is None:
         raise ImpossibleError("majority_voting needs answers, and there are none")
-    answers = run.answers
-    counted = {"samples without a parsed answer, which never win": (answers < 0).sum(axis=1)}
+    answers, unparsed = run.answers, run.answers < 0
+    if unparsed.all():
+        raise ImpossibleError("majority_voting needs answers, and not one was parsed")
+    counted = {
+        "samples without a parsed answer, which never win": unparsed.sum(axis=1),
+        "of these marked right nevertheless": (unparsed & run.correct).sum(axis=1),
+    }
     return _of_samples(run, spending, lambda levels: majority_voting(run.correct, answers, levels), counted)
 
 
@@ -95,9 +104,9 @@ def _of_samples(
     beyond = [str(n) for n in spending.levels if n > run.n_samples]
     if not levels:
         raise ImpossibleError(
-            f"level {beyond[0]} needs {beyond[0]} samples of each question, and there are {run.n_samples}"
+            f"level {beyond[0]} needs {beyond[0]} samples of each question, and the run has {run.n_samples}"
         )
-    said = (f"no levels {', '.join(beyond)}: there are {run.n_samples} samples of each question",)
+    said = (f"no levels {', '.join(beyond)}: samples of each question: {run.n_samples}",)
     right = probability(levels)
     return Estimate(
         levels=levels,

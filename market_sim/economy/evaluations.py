@@ -64,6 +64,7 @@ class Evaluations:
     rewards      (Q, S) higher is better, NaN where null.  None: there are none
     thinking     (Q, S) tokens of thinking.  None: not told
     token_limit  samples that reach it were cut off; None where not known
+    estimated    whether tokens are estimated, for some question, from the length of responses
     lines        (Q,) where each question stands in the file
     """
 
@@ -77,6 +78,7 @@ class Evaluations:
     rewards: Array | None = None
     thinking: Array | None = None
     token_limit: float | None = None
+    estimated: bool = False
 
     @property
     def n_samples(self) -> int:
@@ -143,7 +145,7 @@ class Collected:
 
         None, and a trouble that says so, where there is no usable question.
         """
-        self._keep_the_commonest(lambda r: len(r.correct), "has {0} samples, most questions have {1}")
+        self._keep_the_commonest(lambda r: len(r.correct), "has samples: {0}; most questions: {1}")
         self._keep_the_commonest(
             lambda r: r.thinking is not None, "tells tokens of thinking: {0}; most questions: {1}"
         )
@@ -163,6 +165,7 @@ class Collected:
             rewards=self._rewards(),
             thinking=_stacked([record.thinking for record in records]),
             token_limit=token_limit,
+            estimated=any(record.estimated for record in records),
         )
 
     def _keep_the_commonest(self, of: Callable[[Record], Any], reason: str) -> None:

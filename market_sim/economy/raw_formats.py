@@ -12,7 +12,7 @@ import numpy as np
 
 from market_sim.economy.answers import Answers, answer_key
 from market_sim.economy.quality import LARGEST
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, nearest, not_one_of
 from market_sim.theory.arrays import Array
 
 
@@ -26,8 +26,9 @@ class Record:
 
     correct   (S,) bool      tokens   (S,) >= 0
     answers   (S,) whole numbers, equal where the answers are, UNPARSED where there is none; None: not told
-    rewards   (S,) NaN where null; None: not told
+    rewards   (S,) NaN where null, may be infinite; None: not told
     thinking  (S,) tokens of thinking; None: not told
+    estimated whether tokens are estimated from the length of responses
     """
 
     question: str
@@ -36,6 +37,7 @@ class Record:
     answers: Array | None
     rewards: Array | None
     thinking: Array | None
+    estimated: bool = False
 
 
 Parser = Callable[[Any], Record]
@@ -129,7 +131,8 @@ def _tokens(values: Any) -> tuple[Array, Array | None]:
     """Tokens in all and, where entries are pairs, of thinking."""
     shape = "a list of numbers, or of [thinking, total] pairs"
     array = _array(values, "num_tokens", shape)
-    if array.dtype.kind not in "iuf" or not (array.ndim == 1 or array.shape[1:] == (2,)):
+    shaped = array.ndim == 1 or array.shape[1:] == (2,)
+    if array.dtype.kind not in "iuf" or bool in set(map(type, values)) or not shaped:
         raise BrokenError(f"num_tokens is not {shape}")
     if not ((array >= 0) & (array <= LARGEST)).all():
         raise BrokenError(f"num_tokens has an entry that is no number from 0 to {LARGEST:g}")
@@ -143,13 +146,12 @@ def _tokens(values: Any) -> tuple[Array, Array | None]:
 
 def _rewards(values: Any) -> Array:
     array = _array(values, "rewards", "a list of numbers and nulls")
-    if array.dtype.kind not in "iuf":
-        if any(value is not None and type(value) not in (int, float) for value in values):
-            raise BrokenError("rewards is not a list of numbers and nulls")
-        array = np.array(values, dtype=float)
-    if array.ndim != 1:
+    if not set(map(type, values)) <= {int, float, type(None)} or array.ndim != 1:
         raise BrokenError("rewards is not a list of numbers and nulls")
-    return array.astype(float)
+    try:
+        return np.array(values, dtype=float)
+    except OverflowError:
+        raise BrokenError("rewards has a number that is too large") from None
 
 
 # --- lm-evaluation-harness --------------------------------------------------------------------------
@@ -193,6 +195,7 @@ def lm_eval_parser(where: str, choice: LmEvalChoice) -> Parser:
             rewards=_of_samples(_rewards, data, "rewards", len(texts)),
             tokens=tokens,
             thinking=thinking,
+            estimated=data.get("num_tokens") is None,
         )
 
     return parse
@@ -230,7 +233,10 @@ def _filtered(filtered: Any, n_responses: int) -> list[str | None]:
 
 def _right(data: Mapping[str, Any], texts: list[str | None], metric: str | None) -> Array:
     name = metric if metric is not None else _metric(data)
-    value = data.get(name)
+    if name not in data:
+        known = [key for key in data if key not in _NO_METRICS]
+        raise BrokenError(f"has no metric {name!r}, but {', '.join(known) or 'none'}{nearest(name, known)}")
+    value = data[name]
     entries = value if isinstance(value, list) else [value]
     if not all(type(entry) in (bool, int, float) and entry in (0, 1) for entry in entries):
         raise BrokenError(f"{name} = {str(value)[:40]} is not 0 or 1")

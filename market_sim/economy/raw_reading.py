@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from market_sim.economy.evaluations import FORMATS, Collected, RawFile
-from market_sim.economy.raw_files import LONGEST_LINE, Advance, CutError, WatchedFile, lines_of
+from market_sim.economy.raw_files import LONGEST_LINE, Advance, CutError, WatchedFile, is_gzip, lines_of
 from market_sim.economy.raw_folders import look_at
 from market_sim.economy.raw_formats import BrokenError, LmEvalChoice, OtherFilterError, Parser, parser_of
 from market_sim.economy.raw_tables import read_raw_table
@@ -115,5 +115,5 @@ def _lm_eval_model(path: Path) -> str:
 
 def stem_of(path: Path) -> str:
     """A file's name without its ends, .gz included."""
-    name = path.name.removesuffix(".gz")
+    name = path.name[:-3] if is_gzip(path) else path.name
     return name.rsplit(".", 1)[0] or name

@@ -5,7 +5,10 @@
 Read in pieces; of a piece only numbers are kept (docs/formats.md, "Raw evaluations").
 """
 
+import csv
+import io
 import math
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,10 +18,10 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from market_sim.economy.answers import answer_key
+from market_sim.economy.answers import answer_key, numbered
 from market_sim.economy.evaluations import Collected, RawFile
 from market_sim.economy.quality import LARGEST
-from market_sim.economy.raw_files import Advance, CutError, WatchedFile, lines_of, unpacked
+from market_sim.economy.raw_files import BUFFER, LONGEST_LINE, Advance, CutError, WatchedFile, lines_of
 from market_sim.economy.raw_formats import Record
 from market_sim.errors import InputError, nearest
 from market_sim.theory.arrays import Array
@@ -37,14 +40,34 @@ PIECE = 2**23
 
 READ_ERRORS = (pa.ArrowInvalid, pa.ArrowException, EOFError, OSError)
 
+NEARLY = 3
+"""Required columns from which on a table is taken for raw evaluations that lack the others."""
+
 
 def is_raw_table(path: Path) -> bool:
-    """Whether the header has the required columns.  Raises InputError where it cannot be read."""
-    return set(REQUIRED) <= set(_columns(path))
+    """Whether the header has the required columns.
+
+    Raises InputError where it has some of them, and where it cannot be read.
+    """
+    names = _columns(path)
+    there = {name.casefold() for name in names} & set(REQUIRED)
+    if len(there) >= NEARLY or set(REQUIRED) <= set(re.split(r"[;\t|]", names[0])):
+        _check_columns(path, names)
+        return True
+    return False
+
+
+def _check_types(path: Path) -> None:
+    schema = pq.read_schema(path)
+    for name in (*REQUIRED, *OPTIONAL):
+        if name in schema.names and not _is_plain(schema.field(name).type):
+            raise InputError(
+                f"{path}: column {name} holds {schema.field(name).type}; texts, numbers or truths are wanted"
+            )
 
 
 def _columns(path: Path) -> list[str]:
-    if path.name.casefold().endswith(".parquet"):
+    if _is_parquet(path):
         with WatchedFile(path):  # a file that is not there is refused by its name
             pass
         try:
@@ -53,39 +76,54 @@ def _columns(path: Path) -> list[str]:
             raise InputError(f"{path}: is not a Parquet file") from None
     with WatchedFile(path) as file:
         try:
-            first = next(lines_of(path, file), b"")
-            return [name.strip().strip('"') for name in first.decode("utf-8").rstrip("\r\n").split(",")]
-        except (CutError, UnicodeDecodeError):
+            return _cells(next(lines_of(path, file), b""))
+        except (CutError, UnicodeDecodeError, csv.Error):
             raise InputError(f"{path}: is not a text file (a CSV file in UTF-8 is wanted)") from None
+
+
+def _is_parquet(path: Path) -> bool:
+    return path.name.casefold().endswith(".parquet")
+
+
+def _cells(header: bytes) -> list[str]:
+    """The names in a CSV file's first line."""
+    return [name.strip() for name in next(csv.reader([header.decode("utf-8")], skipinitialspace=True), [""])]
+
+
+def _check_columns(path: Path, names: Sequence[str]) -> None:
+    for column in REQUIRED:
+        if column not in names:
+            has = ", ".join(names)
+            apart = "" if len(names) > 1 else "; columns of a CSV file are separated by commas"
+            raise InputError(
+                f"{path}: column {column} is missing; the file has {has}{apart or nearest(column, names)}"
+            )
+    for name in (*REQUIRED, *OPTIONAL):
+        if names.count(name) > 1:
+            raise InputError(f"{path}: column {name} stands there {names.count(name)} times")
+    if _is_parquet(path):
+        _check_types(path)
 
 
 def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
     """Every model's usable questions, and a list of what could not be used."""
     names = _columns(path)
-    for column in REQUIRED:
-        if column not in names:
-            raise InputError(
-                f"{path}: column {column} is missing; the file has {', '.join(names)}{nearest(column, names)}"
-            )
+    _check_columns(path, names)
     columns = [name for name in (*REQUIRED, *OPTIONAL) if name in names]
-    rows = _Rows(columns)
-    broken: list[tuple[int, str]] = []
-    parquet = path.name.casefold().endswith(".parquet")
+    rows, lost = _Rows(columns), _Lost()
     with WatchedFile(path, advance) as file:
-        if parquet:
-            sha256 = file.sha256()
-            for batch in _parquet_batches(path, columns):
-                rows.add(batch)
-        else:
-            for batch in _csv_batches(path, file, columns, broken):
-                rows.add(batch)
-            sha256 = file.sha256()
+        for batch in (
+            _parquet_batches(path, columns, lost)
+            if _is_parquet(path)
+            else _csv_batches(path, file, columns, lost)
+        ):
+            rows.add(batch)
+        sha256 = file.sha256()
         n_bytes = file.n_bytes
-    numbers = _row_numbers(rows.n_rows, [number for number, _ in broken], first=1 if parquet else 2)
+    numbers = _row_numbers(rows.n_rows, lost.places, first=1 if _is_parquet(path) else 2)
     by_model, nobody = rows.collected(str(path), numbers)
-    for number, reason in broken:
-        if reason:
-            nobody.note(number, reason)
+    for number, reason in lost.said:
+        nobody.note(number, reason)
     runs = [collected.run(model, None) for model, collected in by_model.items()]
     if not by_model:
         nobody.note(None, "has no usable row")
@@ -98,37 +136,63 @@ def read_raw_table(path: Path, advance: Advance | None) -> RawFile:
         format="table",
         sha256=sha256,
         n_bytes=n_bytes,
-        n_lines=rows.n_rows - rows.n_blank + sum(1 for _, reason in broken if reason),
+        n_lines=rows.n_rows - rows.n_blank + sum(1 for number, _ in lost.said if number is not None),
         runs=tuple(run for run in runs if run is not None),
         troubles=tuple(troubles),
     )
 
 
-def _parquet_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+class _Lost:
+    """Rows of a file that do not reach its batches.
+
+    places  their numbers, so that those of the others stay right; blank ones are not listed
+    said    (number, reason); None for the number where it concerns the rest of the file
+    """
+
+    def __init__(self) -> None:
+        self.places: list[int] = []
+        self.said: list[tuple[int | None, str]] = []
+
+    def row(self, number: int, reason: str) -> None:
+        self.places.append(number)
+        if reason:
+            self.said.append((number, reason))
+
+
+def _parquet_batches(path: Path, columns: Sequence[str], lost: _Lost) -> Iterator[pa.RecordBatch]:
+    n_rows = 0
     try:
         with pq.ParquetFile(path) as table:
-            yield from table.iter_batches(batch_size=PIECE // 64, columns=list(columns))
+            for batch in table.iter_batches(batch_size=PIECE // 64, columns=list(columns)):
+                n_rows += batch.num_rows
+                yield batch
     except READ_ERRORS as error:
-        raise InputError(f"{path}: cannot be read as Parquet: {error}") from None
+        lost.said.append((None, f"cannot be read beyond row {n_rows:,}: {str(error).splitlines()[0]}"))
+
+
+def _is_plain(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_plain(kind.value_type)
+    tests = (
+        *(pa.types.is_string, pa.types.is_large_string, pa.types.is_boolean, pa.types.is_integer),
+        *(pa.types.is_floating, pa.types.is_decimal, pa.types.is_null),
+    )
+    return any(test(kind) for test in tests)
 
 
 def _csv_batches(
-    path: Path, file: WatchedFile, columns: Sequence[str], broken: list[tuple[int, str]]
+    path: Path, file: WatchedFile, columns: Sequence[str], lost: _Lost
 ) -> Iterator[pa.RecordBatch]:
-    """Batches of texts; rows with too few or too many cells go to `broken` with their number."""
+    """Batches of texts; a row that is none is lost alone, not with all that follows."""
 
     def refuse(row: Any) -> str:
-        said = (
-            ""
-            if not (row.text or "").strip()
-            else f"has {row.actual_columns} columns of {row.expected_columns}"
-        )
-        broken.append((row.number, said))  # blank rows are counted, so that numbers stay right, not listed
+        blank = not (row.text or "").strip()
+        lost.row(row.number, "" if blank else f"has {row.actual_columns} columns of {row.expected_columns}")
         return "skip"
 
     try:
         with pa_csv.open_csv(
-            pa.PythonFile(unpacked(path, file), mode="r"),
+            pa.PythonFile(io.BufferedReader(_WholeLines(path, file, lost), PIECE), mode="r"),
             read_options=pa_csv.ReadOptions(use_threads=False, block_size=PIECE),
             parse_options=pa_csv.ParseOptions(invalid_row_handler=refuse, ignore_empty_lines=False),
             convert_options=pa_csv.ConvertOptions(
@@ -141,8 +205,63 @@ def _csv_batches(
         ) as reader:
             yield from reader
     except READ_ERRORS as error:
-        first = str(error).splitlines()[0]
-        raise InputError(f"{path}: cannot be read as CSV: {first}") from None
+        lost.said.append((None, f"cannot be read to its end: {str(error).splitlines()[0]}"))
+
+
+class _WholeLines(io.RawIOBase):
+    """A CSV file in which every line is a row: what is none alone is given out blank.
+
+    A quote that is not closed on its line would take the lines after it into one cell, and a byte that is no
+    UTF-8 would end the reading.
+    """
+
+    def __init__(self, path: Path, file: WatchedFile, lost: _Lost) -> None:
+        self._path, self._lost = path, lost
+        self._lines = enumerate(lines_of(path, file), 1)
+        self._ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        if not self._ready:
+            self._ready = memoryview(b"".join(self._some()))
+        n = min(len(buffer), len(self._ready))
+        buffer[:n] = self._ready[:n]
+        self._ready = self._ready[n:]
+        return n
+
+    def _some(self) -> Iterator[bytes]:
+        size = 0
+        while size < BUFFER:
+            try:
+                number, line = next(self._lines)
+            except StopIteration:
+                return
+            except CutError as cut:
+                self._lost.said.append((None, f"the compressed file breaks off: {cut}"))
+                return
+            if number == 1:
+                names = [name.replace('"', '""') for name in _cells(line)]
+                line = ",".join(f'"{name}"' for name in names).encode() + b"\n"
+            elif wrong := _wrong_with(line):
+                self._lost.said.append((number, wrong))
+                line = b"\n"
+            size += len(line)
+            yield line
+
+
+def _wrong_with(line: bytes) -> str | None:
+    if len(line) >= LONGEST_LINE:
+        return f"is longer than {LONGEST_LINE:,} bytes"
+    if not line.isascii():
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError:
+            return "is not text in UTF-8"
+    if line.count(b'"') % 2:
+        return "has a quote that is not closed on its line"
+    return None
 
 
 def _row_numbers(n_rows: int, left_out: list[int], first: int) -> Array:
@@ -195,7 +314,11 @@ class _Rows:
         for name in ("model", "question"):
             check(name, piece[name] >= 0, "a name")
         sample = _numbers(batch.column("sample"))
-        check("sample", (sample >= 0) & (sample == np.floor(sample)), "a whole number of 0 or more")
+        check(
+            "sample",
+            (sample >= 0) & (sample < 2**53) & (sample == np.floor(sample)),
+            "a whole number of 0 or more",
+        )
         correct = _truths(batch.column("correct"))
         check("correct", ~np.isnan(correct), "true, false, 0 or 1")
         tokens = _numbers(batch.column("tokens"))
@@ -235,8 +358,7 @@ class _Rows:
         usable[[row for row, _ in self._wrong]] = False
         models, questions = list(self._models.known), list(self._questions.known)
         by_model = {name: Collected(file=file) for name in models}
-        keys = np.array([answer_key(text) for text in self._answers.known], dtype=object)
-        answers = _same_numbers(keys)
+        answers = numbered(answer_key(text) for text in self._answers.known)
         order = np.lexsort((np.arange(self.n_rows), table["sample"], table["question"], table["model"]))
         order = order[usable[order]]
         for row, reason in self._wrong:
@@ -273,14 +395,6 @@ def _record(question: str, table: dict[str, Array], rows: Array, answers: Array)
         answers=None if answer is None else np.append(answers, UNPARSED)[answer],
         rewards=part("reward"),
         thinking=None if thinking is None or np.isnan(thinking).any() else thinking,
-    )
-
-
-def _same_numbers(keys: Array) -> Array:
-    """Whole numbers for the codes of answers, equal where the answers are; UNPARSED where there is none."""
-    seen: dict[str, int] = {}
-    return np.array(
-        [UNPARSED if key is None else seen.setdefault(key, len(seen)) for key in keys], dtype=np.int64
     )
 
 

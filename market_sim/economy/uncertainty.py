@@ -20,6 +20,7 @@ from market_sim.economy.solve import Solution, Totals, paper_path, solve_market,
 from market_sim.theory.arrays import Array
 from market_sim.theory.auction import TruthfulOutcome, truthful_outcome
 from market_sim.theory.blocks import blocks
+from market_sim.theory.bootstrap import percentile_interval
 from market_sim.theory.choice import OUTSIDE
 from market_sim.theory.game import Equilibria, Game, equilibria, make_game
 from market_sim.theory.welfare import inefficiency, price_of_anarchy, social_optimum
@@ -127,8 +128,7 @@ def interval(estimate: float, draws: Array, confidence: float = CONFIDENCE) -> I
     Interval(estimate=5.0, low=25.0, high=75.0, undefined=0)
     """
     known = draws[np.isfinite(draws)]
-    tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(known, [tail, 1.0 - tail]) if len(known) else (math.nan, math.nan)
+    low, high = percentile_interval(known, confidence) if len(known) else (math.nan, math.nan)
     return Interval(
         estimate=float(estimate) if math.isfinite(estimate) else math.nan,
         low=float(low),

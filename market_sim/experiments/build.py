@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import tomli_w
 
-from market_sim.economy.draws import DRAWS, Draws, draws_beside, draws_path, parametric_draws, read_draws
+from market_sim.economy.draws import (
+    DRAWS,
+    Draws,
+    check_made_together,
+    draws_beside,
+    draws_path,
+    parametric_draws,
+    read_draws,
+)
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -138,6 +146,7 @@ def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -
             f"--correlation is for curves without a file of draws, and {found} is there: its draws have the "
             "questions' own"
         )
+    check_made_together(scenario.folder / str(curves))
     known = known_curves(scenario)
     return [read_draws(found, known, of_task, count) for of_task in curves_of(scenario)]
 

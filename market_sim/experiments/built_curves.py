@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from market_sim.economy.draws import cautions, draws_path, read_draws
+from market_sim.economy.draws import cautions, draws_path, provenance_path, read_draws
 from market_sim.economy.evaluations import TROUBLES, Trouble, few
 from market_sim.economy.quality import bundled_prices, paper_name, read_curves
+from market_sim.economy.raw_files import CutError, WatchedFile, lines_of
 from market_sim.economy.uncertainty import CONFIDENCE
 from market_sim.errors import InputError
 from market_sim.theory.arrays import Array
-from market_sim.theory.bootstrap import interval
+from market_sim.theory.bootstrap import percentile_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +113,8 @@ class BuiltCurves:
         """The rows of the curve file."""
         rows = []
         for curve in self.curves:
-            low, high = interval(curve.accuracy_draws, CONFIDENCE)
-            tokens_low, tokens_high = interval(curve.tokens_draws, CONFIDENCE)
+            low, high = percentile_interval(curve.accuracy_draws, CONFIDENCE)
+            tokens_low, tokens_high = percentile_interval(curve.tokens_draws, CONFIDENCE)
             for k, level in enumerate(curve.compute_level.tolist()):
                 cells = (
                     *(self.benchmark, curve.method, curve.model, level),
@@ -163,8 +164,7 @@ class BuiltCurves:
         differs from a bundled one in letter case only, say).
         """
         path = Path(path)
-        if path.suffix != ".csv":
-            raise InputError(f"{path}: the name of a curve file ends in .csv")
+        check_place(path)
         finals = [path, *companions(path)]
         drafts = [final.with_name(f".{final.stem}.{os.getpid()}{final.suffix}") for final in finals]
         try:
@@ -198,7 +198,31 @@ class BuiltCurves:
 
 def companions(path: Path) -> tuple[Path, Path]:
     """Where the draws and the provenance of a curve file stand."""
-    return draws_path(path), path.with_name(f"{path.stem}.provenance.json")
+    return draws_path(path), provenance_path(path)
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write curves where their name is none, or over what is no curve file, raw evaluations say."""
+    if path.suffix != ".csv":
+        raise InputError(f"{path}: the name of a curve file ends in .csv")
+    for place in (path, *companions(path)):
+        if place.is_dir():
+            raise InputError(f"{place}: is a folder; curves cannot be written in its place")
+    if path.exists() and path.stat().st_size and not is_curve_file(path):
+        raise InputError(f"{path}: is no curve file, so it is not replaced; choose another --out")
+
+
+def is_curve_file(path: Path) -> bool:
+    """Whether a file is, or is meant to be, a curve file: by its name and its columns."""
+    if path.suffix.casefold() != ".csv":
+        return False
+    with WatchedFile(path) as file:
+        try:
+            header = next(lines_of(path, file), b"").decode("utf-8", "replace")
+        except CutError:
+            return False
+    columns = {name.strip().strip('"') for name in header.split(",")}
+    return len({"compute_level", "accuracy", "tokens_per_query"} & columns) >= 2
 
 
 def _check_readable(curves: Path, draws: Path, path: Path) -> None:

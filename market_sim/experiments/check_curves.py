@@ -1,21 +1,19 @@
 """What a file is, a curve file or raw evaluations, and what is wrong in it."""
 
-import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from market_sim.economy.draws import read_draws
+from market_sim.economy.draws import check_made_together, read_draws
 from market_sim.economy.evaluations import FORMATS, RawFile, Trouble
 from market_sim.economy.quality import QualityCurve, read_curves
-from market_sim.economy.raw_files import CutError, WatchedFile, lines_of
+from market_sim.economy.raw_files import WatchedFile
 from market_sim.economy.raw_folders import Look, kind_of, look_at
 from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.economy.raw_reading import read_raw_file
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.built_curves import companions
+from market_sim.experiments.built_curves import companions, is_curve_file
 from market_sim.experiments.surveys import Progress
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -72,7 +70,7 @@ def check_files(
     choice = replace(choice, characters_per_token=choice.characters_per_token or CHARACTERS_PER_TOKEN)
     checked = []
     for path in files:
-        if _is_curve_file(path):
+        if is_curve_file(path):
             checked.append(_check_curve_file(path))
             advance(path.stat().st_size)
             continue
@@ -94,7 +92,7 @@ def _files_at(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     below = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file) is not None)
-    found = [file for file in below if _is_curve_file(file) or look_at(file) != Look()]
+    found = [file for file in below if is_curve_file(file) or look_at(file) != Look()]
     if not found:
         raise InputError(f"{path}: holds neither curve files nor raw evaluations")
     return found
@@ -105,18 +103,6 @@ KINDS = {
     "lm_eval": "raw evaluations, a log of lm-evaluation-harness",
     "table": "raw evaluations, a table",
 }
-
-
-def _is_curve_file(path: Path) -> bool:
-    if path.suffix.casefold() != ".csv":
-        return False
-    with WatchedFile(path) as file:
-        try:
-            header = next(lines_of(path, file), b"").decode("utf-8", "replace")
-        except CutError:
-            return False
-    columns = {name.strip().strip('"') for name in header.split(",")}
-    return len({"compute_level", "accuracy", "tokens_per_query"} & columns) >= 2
 
 
 def _with_trouble(path: Path, kind: str, reason: str) -> CheckedFile:
@@ -143,12 +129,16 @@ def _of_raw_file(file: RawFile) -> CheckedFile:
         ]
         facts.append(
             f"{run.model}: {len(run.questions):,} questions, {run.n_samples} samples each"
-            f"{', with ' + ', '.join(told) if told else ''}; accuracy {run.correct.mean():.1%}, "
-            f"{run.tokens.mean():,.0f} tokens a sample"
+            f"{', with ' + ', '.join(told) if told else ''}; accuracy {run.correct.mean():.1%}"
+            + ("" if run.estimated else f", {run.tokens.mean():,.0f} tokens a sample")
             + ("" if run.token_limit is None else f", limit {run.token_limit:,.0f}")
         )
     facts += [f"{n:,} records {what} left out" for what, n in file.skipped.items()]
-    return CheckedFile(path=file.path, kind=KINDS[file.format], facts=tuple(facts), troubles=file.troubles)
+    troubles = file.troubles
+    if any(run.estimated for run in file.runs):
+        without = "has records without num_tokens; curves build needs --characters-per-token for them"
+        troubles = (Trouble(file=file.path, line=None, reason=without, dropped=False), *troubles)
+    return CheckedFile(path=file.path, kind=KINDS[file.format], facts=tuple(facts), troubles=troubles)
 
 
 # --- Curve files ------------------------------------------------------------------------------------
@@ -165,12 +155,13 @@ def _check_curve_file(path: Path) -> CheckedFile:
         facts.append(f"{benchmark}, {method}: {len(some)} models, {_levels(some)}")
     draws, provenance = companions(path)
     reasons = []
-    for companion, check in ((draws, _check_draws), (provenance, _check_provenance)):
-        if not companion.exists():
-            facts.append(f"no {companion.name} beside it")
-            continue
-        facts.append(f"{companion.name} beside it")
-        reasons += [f"{companion.name} {reason}" for reason in check(companion, path, curves)]
+    for companion in (draws, provenance):
+        there = companion.exists()
+        facts.append(f"{companion.name} beside it" if there else f"no {companion.name} beside it")
+    if draws.exists():
+        reasons += _wrong(draws, lambda: read_draws(draws, curves, curves))
+    if provenance.exists():
+        reasons += _wrong(provenance, lambda: check_made_together(path))
     troubles = tuple(Trouble(file=str(path), line=None, reason=reason, dropped=False) for reason in reasons)
     return CheckedFile(path=str(path), kind="a curve file", facts=tuple(facts), troubles=troubles)
 
@@ -180,22 +171,10 @@ def _levels(curves: Sequence[QualityCurve]) -> str:
     return f"{' or '.join(map(str, counts))} level{'' if counts == [1] else 's'} each"
 
 
-def _check_draws(draws: Path, path: Path, curves: Sequence[QualityCurve]) -> list[str]:
+def _wrong(companion: Path, check: Callable[[], object]) -> list[str]:
+    """What a check of a file finds, if anything."""
     try:
-        read_draws(draws, curves, curves)
+        check()
     except InputError as error:
-        return [_without(str(error), draws)]
+        return [f"{companion.name} {_without(str(error), companion)}"]
     return []
-
-
-def _check_provenance(provenance: Path, path: Path, curves: Sequence[QualityCurve]) -> list[str]:
-    try:
-        written = json.loads(provenance.read_text(encoding="utf-8"))["written"]
-        hashes = [("curves_sha256", path), ("draws_sha256", companions(path)[0])]
-        return [
-            f"was written for another {file.name}: its hash differs"
-            for name, file in hashes
-            if file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() != written[name]
-        ]
-    except (OSError, ValueError, KeyError, TypeError):
-        return ["is not a provenance file"]

@@ -107,6 +107,9 @@ def _draw(ax: Axes, curve: QualityCurve) -> bool:
     if low is None or high is None:
         return False
     ax.vlines(tokens, 100 * low, 100 * high, color=style.colour, lw=0.9, alpha=0.7)
+    few, many = band(curve, "tokens_low"), band(curve, "tokens_high")
+    if few is not None and many is not None:
+        ax.hlines(accuracy, few, many, color=style.colour, lw=0.9, alpha=0.7)
     return True
 
 

@@ -1,6 +1,7 @@
 """From folders of raw evaluations to curves that any scenario can name, with their uncertainty."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -192,12 +193,19 @@ def _named(surveys: Sequence[Survey], rename: Mapping[str, str]) -> dict[str, Su
         own = keys[id(run)]
         name = next((rename[key] for key in own if key in rename), run.model)
         if name in runs:
-            raise InputError(
-                f"{run.file}: is of model {name!r}, and so is {runs[name].file}; leave one out, or tell them "
-                f"apart with --rename {own[0]}=NAME"
-            )
+            tasks = {_task(run.file), _task(runs[name].file)}
+            advice = f"leave one out, or tell them apart with --rename {own[0]}=NAME"
+            if len(tasks) > 1:
+                advice = f"{' and '.join(sorted(tasks))} are different questions, so build their curves apart"
+            raise InputError(f"{run.file}: is of model {name!r}, and so is {runs[name].file}; {advice}")
         runs[name] = run
     return runs
+
+
+def _task(file: str) -> str:
+    """The task in the name of a log of lm-evaluation-harness, samples_<task>_<time>; "" of other files."""
+    found = re.match(r"samples_(.+?)(?:_[\dT.:-]+)?$", stem_of(Path(file)))
+    return found[1] if found else ""
 
 
 def _keys(survey: Survey, run: SurveyedRun) -> list[str]:

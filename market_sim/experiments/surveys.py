@@ -25,6 +25,7 @@ from market_sim.economy.raw_files import Advance
 from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.economy.raw_reading import read_raw_file
 from market_sim.errors import InputError
+from market_sim.experiments.workers import end_with_master
 from market_sim.theory.arrays import Array
 
 Progress = Callable[[int, int], None]
@@ -172,6 +173,7 @@ def _start(told: Any, stop: Any) -> None:
     """In a new process: how to tell, and when to stop."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # for processes that another thread than the main one starts
     _link.update(told=told, stop=stop)
+    end_with_master()
 
 
 def _work(path: Path, plan: Plan) -> Survey:

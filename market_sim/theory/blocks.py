@@ -16,9 +16,10 @@ FEW = 8
 """So many blocks are done before a second thread has started."""
 
 
-def blocks(n: int) -> Iterator[slice]:
-    """The places 0 to n - 1, BLOCK at a time."""
-    return (slice(start, min(start + BLOCK, n)) for start in range(0, n, BLOCK))
+def blocks(n: int, size: int | None = None) -> Iterator[slice]:
+    """The places 0 to n - 1, `size` (or BLOCK) at a time."""
+    size = size or BLOCK
+    return (slice(start, min(start + size, n)) for start in range(0, n, size))
 
 
 def over_blocks[T](work: Callable[[slice], T], n: int) -> list[T]:

@@ -42,7 +42,7 @@ def _counts(rng: np.random.Generator, n_draws: int, n_questions: int) -> Array:
     return counts.reshape(n_draws, n_questions).astype(float)
 
 
-def interval(draws: Array, confidence: float = 0.95) -> tuple[Array, Array]:
+def percentile_interval(draws: Array, confidence: float = 0.95) -> tuple[Array, Array]:
     """The percentile interval of each column: what leaves out (1 - confidence) / 2 of the draws at each end.
 
     draws  (D, ...)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -190,6 +192,9 @@ GOOD = [question(f"q{i}", FOUR, "18") for i in range(3)]
         ),
         (bad(rewards=[0.1] * 5), "rewards 5"),
         (bad(rewards=["0.1"] * 4), "rewards is not a list of numbers and nulls"),
+        (bad(rewards=[0.5, 1, True, None]), "rewards is not a list of numbers and nulls"),
+        (bad(rewards=[10**400] * 4), "rewards has a number that is too large"),
+        (bad(num_tokens=[1, 2, 3, True]), "num_tokens is not a list of numbers"),
         (bad(rewards=[True] * 4), "rewards is not a list of numbers and nulls"),
         (bad(explanations=[1, 2, 3, 4]), "explanations is not a list of texts"),
         (
@@ -215,7 +220,7 @@ GOOD = [question(f"q{i}", FOUR, "18") for i in range(3)]
         (bad(num_tokens=[[9, 2]] * 4), "more tokens of thinking than in all"),
         (bad(num_tokens=[10**400] * 4), "num_tokens is not a list of numbers"),
         (question("q1", FOUR, "18"), "question 'q1' stands in line 2 already"),
-        (question("x", FOUR[:3], "18"), "question 'x' has 3 samples, most questions have 4"),
+        (question("x", FOUR[:3], "18"), "question 'x' has samples: 3; most questions: 4"),
         (
             bad(num_tokens=[[1, 2]] * 4),
             "tells tokens of thinking: yes; most questions: no",
@@ -291,6 +296,7 @@ def test_a_file_without_one_good_line_has_no_run_and_says_why(tmp_path):
         ("Qwen2-7B--temp-0.7--samples-128--max-512.jsonl", "Qwen2-7B", 512.0),
         ("R1-D-7B--temp-0.6--samples-32--max-2048.jsonl.gz", "R1-D-7B", 2048.0),
         ("mine.jsonl", "mine", None),
+        ("Qwen2-7B--temp-0.7--samples-128--max-512.JSONL.GZ", "Qwen2-7B", 512.0),
         ("mine.v2.jsonl", "mine.v2", None),
         ("A--temp-0.7.jsonl", "A", None),
         ("R1--D--temp-0.6--samples-32--max-2048.jsonl", "R1--D", 2048.0),
@@ -414,6 +420,10 @@ def test_of_several_filters_one_must_be_chosen_and_the_others_are_counted(tmp_pa
 
 def test_the_metric_can_be_chosen(tmp_path):
     path = lm_eval(tmp_path, [one_response(exact_match=0.0, lenient=1.0)])
+    wrong = read_raw_file(path, choice=LmEvalChoice(metric="leniant"))
+    assert wrong.why_empty.endswith(
+        "line 1: has no metric 'leniant', but exact_match, lenient (did you mean lenient?)"
+    )
     assert one(path)[1].correct.tolist() == [[False]]
     assert one(path, choice=LmEvalChoice(metric="lenient"))[1].correct.tolist() == [[True]]
 
@@ -475,6 +485,8 @@ ROWS = [f"A,q{q},{s},{'true' if s else 'False'},10,7,0.5," for q in range(3) for
         ("A,x,0,1,many,7,0.5,", "has tokens = 'many', not a number from 0 to 1e+12"),
         ("A,x,0,1,1_0,7,0.5,", "has tokens = '1_0', not a number from 0 to 1e+12"),
         ("A,x,0,1,-1,7,0.5,", "has tokens = '-1', not a number from 0 to 1e+12"),
+        ("A,x,inf,1,5,7,0.5,", "has sample = 'inf', not a whole number of 0 or more"),
+        ("A,x,1e400,1,5,7,0.5,", "has sample = '1e400', not a whole number of 0 or more"),
         ("A,x,0,1,inf,7,0.5,", "has tokens = 'inf', not a number from 0 to 1e+12"),
         ("A,x,first,1,10,7,0.5,", "has sample = 'first', not a whole number of 0 or more"),
         ("A,x,0.5,1,10,7,0.5,", "has sample = '0.5', not a whole number"),
@@ -503,7 +515,7 @@ def test_a_question_that_lost_a_row_is_left_out_and_named(tmp_path):
     file, run = one(path)
     assert sorted(run.questions) == ["q0", "q1"]
     assert [t.line for t in file.troubles] == [6, 7]
-    assert "question 'q2' has 1 samples, most questions have 2" in file.troubles[0].reason
+    assert "question 'q2' has samples: 1; most questions: 2" in file.troubles[0].reason
 
 
 def test_null_rewards_of_a_table_are_said(tmp_path):
@@ -559,6 +571,106 @@ def test_a_table_without_a_usable_row_has_no_run_and_says_why(tmp_path, rows, wh
     file = read_raw_file(path, format="table")
     assert file.runs == ()
     assert file.why_empty == why
+
+
+def many_rows(n_questions=40):
+    return [
+        f"m,q{q:02d},{i},{(q + i) % 2},{10 + i},{i % 3},0.5," for q in range(n_questions) for i in range(4)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "bad", "why"),
+    [
+        (41, 'm,"q10,1,1,11,1,0.5,', "has a quote that is not closed on its line"),
+        (7, 'm,q01,2,1,12,"7,0.5,', "has a quote that is not closed on its line"),
+        (80, b"m,q\xe9,0,1,10,1,0.5,", "is not text in UTF-8"),
+        (0, "m,q00,0,1", "has 4 columns of 8"),
+        (159, "m,q39,3,1,13,1,0.5,,9", "has 9 columns of 8"),
+    ],
+)
+def test_a_row_that_is_none_is_lost_alone_with_its_number(tmp_path, row, bad, why):
+    rows = [text.encode() for text in many_rows()]
+    rows[row] = bad if isinstance(bad, bytes) else bad.encode()
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\n".join([HEADER.encode(), *rows]) + b"\n")
+    file, run = one(path)
+    assert (row + 2, why) in [(trouble.line, trouble.reason) for trouble in file.troubles]
+    assert len(file.troubles) == 2  # and the question that lost a sample
+    assert (len(run.questions), file.n_lines) == (39, 160)
+
+
+def test_a_packed_table_that_breaks_off_is_read_up_to_there(tmp_path):
+    whole = gzip.compress("\n".join([HEADER, *many_rows(4000)]).encode())
+    path = tmp_path / "t.csv.gz"
+    path.write_bytes(whole[: len(whole) // 2])
+    file, run = one(path)
+    assert 100 < len(run.questions) < 4000
+    assert any("the compressed file breaks off" in trouble.reason for trouble in file.troubles)
+
+
+def test_a_parquet_file_that_is_damaged_is_a_trouble(tmp_path):
+    path = table_file(tmp_path / "t.parquet", as_table("A", drawn(1, n_questions=3000)))
+    content = bytearray(path.read_bytes())
+    footer = 8 + int.from_bytes(content[-8:-4], "little")  # it says what there is, and stays
+    content[200:-footer] = b"\x07" * (len(content) - footer - 200)
+    path.write_bytes(bytes(content))
+    file = read_raw_file(path)
+    assert file.runs == ()
+    assert "cannot be read beyond row 0" in file.why_empty
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "says"),
+    [
+        ("answer", [["1"], ["2"]], "column answer holds list<"),
+        ("correct", [[True], [False]], "column correct holds list<"),
+        ("model", [b"\xff", b"\xfe"], "column model holds binary"),
+        ("question", [{"a": 1}, {"a": 2}], "column question holds struct<"),
+    ],
+)
+def test_a_parquet_column_of_another_kind_is_refused(tmp_path, column, values, says):
+    columns = {"model": ["A"] * 2, "question": ["q"] * 2, "sample": [0, 1], "correct": [1, 0]}
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns | {"tokens": [1, 2], column: values}), path)
+    assert says in refusal(path, format="table")
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint64", "float32", "string", "large_string", "decimal"])
+def test_numbers_of_a_parquet_file_may_be_of_any_kind(tmp_path, kind):
+    kind = pa.decimal128(38, 2) if kind == "decimal" else getattr(pa, kind)()
+    numbers = pa.array([0, 1, 1, 0]).cast(kind)
+    texts = pa.array(["A", "A", "A", "A"]).dictionary_encode()
+    columns = {"model": texts, "question": pa.array([7, 7, 8, 8]), "sample": pa.array([0, 1, 0, 1])}
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table(columns | {"correct": pa.array([0, 1, 1, 0]), "tokens": numbers}), path)
+    file, run = one(path)
+    assert file.troubles == ()
+    assert run.tokens.tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert run.questions == ("7", "8")
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        ("model,question,sample,correct,tokens,tokens", "column tokens stands there 2 times"),
+        ("Model,question,sample,correct,tokens", "column model is missing; the file has Model"),
+        ("model;question;sample;correct;tokens", "columns of a CSV file are separated by commas"),
+    ],
+)
+def test_a_table_that_is_nearly_one_is_refused_with_what_is_wrong(tmp_path, header, says):
+    path = tmp_path / "t.csv"
+    path.write_text(f"{header}\nA,q,0,1,5,6\n")
+    assert says in refusal(path)
+    with pytest.raises(InputError, match="holds no raw evaluations") as caught:
+        raw_files([tmp_path])
+    assert says in str(caught.value)
+
+
+def test_spaces_round_the_names_of_columns_do_not_matter(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('model, "question" ,sample,correct,tokens\nA,q,0,1,5\n')
+    assert one(path)[1].tokens.tolist() == [[5.0]]
 
 
 def test_a_model_of_a_table_without_a_usable_row_is_said(tmp_path):

@@ -22,6 +22,8 @@ from market_sim.economy.synthetic.runs import (
 )
 from market_sim.economy.synthetic.truth import COUNTED, accuracy_of, mean_tokens, true_curve
 from market_sim.errors import InputError
+from market_sim.theory.estimators import UNPARSED, best_of_n, majority_voting
+from tests.monte_carlo import monte_carlo
 
 SETTINGS = sorted(bundled_laws())
 ANSWER = re.compile(r"[^=]*='([^']*)'.*truth='([^']*)'")
@@ -353,3 +355,25 @@ def test_levels_need_not_be_powers_of_two():
     accuracy = accuracy_of(law, "pass_at_k", tuple(range(1, 20)))
     assert (np.diff(accuracy) > 0).all()
     assert accuracy_of(law, "best_of_n", (3,)).shape == (1,)
+
+
+# --- Beside the published algorithm -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("benchmark", ["GSM8K", "GPQA"])
+@pytest.mark.parametrize("n", [1, 4, 16])
+def test_the_published_monte_carlo_scatters_round_the_exact_curves_of_generated_runs(benchmark, n):
+    (law,) = laws_of(benchmark, ("Llama-3.2-1B",))
+    samples = drawn(law, n_questions=50, n_samples=32)
+    answers = np.where(samples.answer == UNREADABLE, UNPARSED, samples.answer)
+    rewards, n_draws = samples.reward.astype(float), 1000
+    assert (answers == UNPARSED).any()
+    assert len(np.unique(rewards)) < rewards.size  # some tie
+    vote, best = monte_carlo(samples.right, answers, rewards, n, n_draws, seed=n)
+    for found, exact in (
+        (vote, majority_voting(samples.right, answers, [n])[:, 0]),
+        (best, best_of_n(samples.right, rewards, [n])[:, 0]),
+    ):
+        error = np.sqrt((exact * (1 - exact)).sum() / n_draws) / len(exact)
+        assert abs(found.mean() - exact.mean()) < 4 * error + 1e-12
+        assert np.abs(found - exact).max() < 0.1

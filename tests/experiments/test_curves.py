@@ -3,6 +3,11 @@ and what is left out is said."""
 
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -182,6 +187,59 @@ def test_processes_in_parallel_give_the_same_bytes(folder, tmp_path, monkeypatch
         assert one.read_bytes() == two.read_bytes()
 
 
+KILLED = """
+import sys
+from pathlib import Path
+from market_sim.economy.estimates import Spending
+from market_sim.economy.raw_formats import LmEvalChoice
+from market_sim.experiments import surveys
+
+if __name__ == "__main__":
+    surveys.SMALL = 0
+    plan = surveys.Plan(
+        methods=("first_sample",),
+        spending=Spending(levels=(1,), bins=1),
+        format="published",
+        choice=LmEvalChoice(),
+        token_limit=None,
+    )
+    surveys.survey_all([Path(name) for name in sys.argv[1:]], plan, 2, None)
+"""
+
+
+def _write_for_a_minute(writer):
+    for _ in range(600):
+        writer.write(b" ")
+        writer.flush()
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_processes_end_with_the_one_they_work_for(tmp_path, end):
+    """Pipes that nobody writes to stand for files that take long to read."""
+    pipes = [tmp_path / "a.jsonl", tmp_path / "b.jsonl"]
+    for pipe in pipes:
+        os.mkfifo(pipe)
+    script = tmp_path / "killed.py"
+    script.write_text(KILLED)
+    master = subprocess.Popen([sys.executable, str(script), *map(str, pipes)])
+    writers = []
+    try:
+        for pipe in pipes:  # opens when a worker reads it
+            writers.append(pipe.open("wb"))
+        master.send_signal(end)
+        assert master.wait(60) == -end
+        for writer in writers:
+            with pytest.raises(BrokenPipeError):  # when nobody reads it any more
+                _write_for_a_minute(writer)
+    finally:
+        master.kill()
+        master.wait()
+        for writer in writers:
+            with suppress(BrokenPipeError):
+                writer.close()
+
+
 def test_a_refusal_in_a_process_is_a_refusal(folder, monkeypatch):
     monkeypatch.setattr(surveys, "SMALL", 0)
     (folder / "bad--max-9.jsonl").write_text("{}\n")
@@ -269,7 +327,7 @@ def test_levels_beyond_the_samples_of_a_model_are_left_out_and_said(folder):
     built = build(folder, levels=[1, 3, 6])
     few = curve(built, "majority_voting", "Few")
     assert few.compute_level.tolist() == [1.0, 3.0]
-    assert few.said == ("no levels 6: there are 3 samples of each question",)
+    assert few.said == ("no levels 6: samples of each question: 3",)
     assert curve(built, "majority_voting").compute_level.tolist() == [1.0, 3.0, 6.0]
 
 
@@ -292,7 +350,7 @@ def test_null_rewards_are_said(tmp_path):
         ({"levels": [0]}, "--levels: 0 is not a whole number from 1 to 100,000"),
         ({"levels": [2.5]}, "--levels: 2.5 is not a whole number"),
         ({"levels": [4, 1, 4]}, "--levels names 4 twice"),
-        ({"levels": [7, 9]}, "level 7 needs 7 samples of each question, and there are 6"),
+        ({"levels": [7, 9]}, "level 7 needs 7 samples of each question, and the run has 6"),
         ({"bins": 0}, "--bins = 0 is not allowed; it must be from 1 to 1,000"),
         ({"draws": 0}, "--draws = 0 is not allowed"),
         ({"seed": -1}, "--seed = -1 is not allowed"),
@@ -537,6 +595,78 @@ def test_a_scenario_with_built_curves_says_where_its_uncertainty_is_from(folder,
     )
 
 
+def test_curves_that_were_changed_after_their_draws_are_not_solved_with_them(folder, tmp_path):
+    path, _, provenance = build(folder).write(tmp_path / "mine.csv")
+    scenario = tmp_path / "mine.toml"
+    scenario.write_text('name = "mine"\n[market]\ncurves = "mine.csv"\n')
+    frame = pd.read_csv(path)
+    frame["accuracy"] *= 0.999
+    frame.to_csv(path, index=False)
+    with pytest.raises(InputError, match=r"was written for another mine\.csv, which has been changed since"):
+        ms.solve_uncertain(scenario)
+    assert ms.solve(scenario)
+    provenance.unlink()
+    assert ms.solve_uncertain(scenario)
+
+
+def test_nothing_is_written_over_what_is_no_curve_file_or_into_a_folder(folder, tmp_path):
+    raw = tmp_path / "raw.csv"
+    pd.DataFrame(as_table("A", drawn(1))).to_csv(raw, index=False)
+    before = raw.read_bytes()
+    with pytest.raises(InputError, match=r"raw.csv: is no curve file, so it is not replaced"):
+        build(raw).write(raw)
+    assert raw.read_bytes() == before
+    for name in ("dir.csv", "dir.draws.parquet", "dir.provenance.json"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match="is a folder"):
+            build(raw).write(tmp_path / "dir.csv")
+        assert [path.name for path in tmp_path.glob("dir*")] == [name]
+        (tmp_path / name).rmdir()
+    build(raw).write(tmp_path / "mine.csv")
+    build(raw).write(tmp_path / "mine.csv")
+
+
+def test_a_run_in_which_no_answer_was_parsed_gives_no_vote(folder):
+    lines = [line | {"explanations": ["parsed=C; truth='C'"] * 6} for line in drawn(3)]
+    published(folder, "Bare", lines)
+    built = build(folder)
+    assert built.left_out == (
+        ("Bare", "majority_voting", "majority_voting needs answers, and not one was parsed"),
+    )
+
+
+def test_samples_marked_right_without_an_answer_are_counted(tmp_path):
+    lines = drawn(3)
+    right = sum(
+        mark and said.startswith("no ")
+        for line in lines
+        for mark, said in zip(line["correct"], line["explanations"], strict=True)
+    )
+    silent = [line | {"correct": [True] * 6} for line in lines]
+    built = build(published(tmp_path, "A", silent))
+    unparsed = sum(said.startswith("no ") for line in lines for said in line["explanations"])
+    assert right == 0 < unparsed
+    assert built.curves[0].counted["of these marked right nevertheless"] == unparsed
+
+
+def test_estimated_tokens_are_said_and_a_check_asks_for_them(tmp_path):
+    records = [{k: v for k, v in r.items() if k != "num_tokens"} for r in as_lm_eval(drawn(1))]
+    path = write_lines(tmp_path / "x__Y" / "samples_a.jsonl", records)
+    built = build(path, choice=LmEvalChoice(characters_per_token=4.0))
+    assert built.curves[0].said == (
+        "tokens, and with them prices, are estimated from the length of responses",
+    )
+    (checked,) = check_files([path])
+    assert "curves build needs --characters-per-token" in str(checked.troubles[0])
+    assert "tokens a sample" not in checked.facts[1]
+
+
+def test_two_tasks_of_one_model_are_built_apart(tmp_path):
+    for task in ("gsm8k", "mmlu_law"):
+        write_lines(tmp_path / "x__Y" / f"samples_{task}_2025-01-01T00-00-00.1.jsonl", as_lm_eval(drawn(1)))
+    assert "gsm8k and mmlu_law are different questions, so build their curves apart" in refusal(tmp_path)
+
+
 def test_a_model_of_a_longer_name_is_refused_with_the_paper_s(tmp_path):
     built = build(published(tmp_path / "runs", "Meta-Llama-3-8B-Instruct", drawn(1)))
     built.write(tmp_path / "mine.csv")
@@ -596,7 +726,9 @@ def test_checking_finds_what_is_wrong_in_curves_and_beside_them(folder, tmp_path
     out.write_text(text.replace("0.", "7.", 1))
     assert reasons()[0].startswith("row 2, column accuracy")
     out.write_text(text + "\n")
-    assert reasons() == ["mine.provenance.json was written for another mine.csv: its hash differs"]
+    assert reasons()[0].startswith(
+        "mine.provenance.json was written for another mine.csv, which has been changed"
+    )
     out.write_text("\n".join(text.splitlines()[:-1]) + "\n")
     assert reasons()[0] == (
         "mine.draws.parquet Qwen2-7B on GSM8K (majority_voting) has the levels 1, 2, in its curve file 1; "
@@ -604,7 +736,7 @@ def test_checking_finds_what_is_wrong_in_curves_and_beside_them(folder, tmp_path
     )
     out.write_text(text)
     provenance.write_text("{}")
-    assert reasons() == ["mine.provenance.json is not a provenance file"]
+    assert reasons() == ["mine.provenance.json is not a provenance file of curves"]
     draws.write_text("no")
     provenance.unlink()
     assert reasons()[0].startswith("mine.draws.parquet is not a Parquet file of draws that can be read")
@@ -670,7 +802,7 @@ def test_the_figure_has_a_line_for_each_model_and_a_bar_for_each_interval(folder
     figure = accuracy_by_tokens(curves)
     drawn_axes = [ax for ax in figure.axes if ax.lines]
     assert [len(ax.lines) for ax in drawn_axes] == [2, 2]
-    assert [len(ax.collections) for ax in drawn_axes] == [2, 2]
+    assert [len(ax.collections) for ax in drawn_axes] == [4, 4]  # one upright and one lying for each model
     best = max(curves, key=lambda c: c.accuracy.max())
     assert figure.get_suptitle().startswith(f"{best.model} reaches {best.accuracy.max():.1%}")
     files = write_curve_figures(curves, out, tmp_path / "pictures")

@@ -16,7 +16,7 @@ from market_sim.experiments.built_curves import BuiltCurves
 from market_sim.experiments.curves import build_curves
 from market_sim.experiments.solve import load_market, solve
 from market_sim.theory.auction import truthful_outcome
-from market_sim.theory.bootstrap import interval
+from market_sim.theory.bootstrap import percentile_interval
 
 MODELS = ("Llama-3-8B", "Qwen2-1.5B", "Qwen2.5-3B")
 METHODS = ("majority_voting", "best_of_n", "pass_at_k", "reasoning_effort")
@@ -85,7 +85,7 @@ def true_cells() -> dict[tuple, float]:
 
 
 def holds(truth: float, draws: np.ndarray) -> bool:
-    low, high = interval(draws)
+    low, high = percentile_interval(draws)
     return bool(low <= truth <= high)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from market_sim.theory import bootstrap
-from market_sim.theory.bootstrap import draw_averages, interval
+from market_sim.theory.bootstrap import draw_averages, percentile_interval
 from market_sim.theory.estimators import Contributions
 
 
@@ -55,7 +55,7 @@ def test_how_many_draws_are_made_at_once_does_not_matter(monkeypatch, block):
 
 
 def test_questions_that_are_all_alike_leave_no_doubt():
-    low, high = interval(draw_averages(plain(np.full((9, 2), 0.25)), 50, seed=1)[0])
+    low, high = percentile_interval(draw_averages(plain(np.full((9, 2), 0.25)), 50, seed=1)[0])
     assert low.tolist() == high.tolist() == [0.25, 0.25]
 
 
@@ -76,7 +76,7 @@ def test_a_draw_with_nothing_to_average_is_undefined():
 
 
 def test_an_interval_leaves_out_the_same_share_at_each_end():
-    low, high = interval(np.arange(101.0)[:, None], 0.9)
+    low, high = percentile_interval(np.arange(101.0)[:, None], 0.9)
     assert (low[0], high[0]) == pytest.approx((5.0, 95.0))
 
 
@@ -86,6 +86,8 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     difficulty = rng.beta(2, 1, (200, 400))  # mean 2/3
     covered = []
     for column in range(400):
-        low, high = interval(draw_averages(plain(difficulty[:, column : column + 1]), 300, seed=column)[0])
+        low, high = percentile_interval(
+            draw_averages(plain(difficulty[:, column : column + 1]), 300, seed=column)[0]
+        )
         covered.append(low[0] <= 2 / 3 <= high[0])
     assert np.mean(covered) == pytest.approx(0.95, abs=3.5 * np.sqrt(0.95 * 0.05 / 400))

@@ -109,7 +109,7 @@ def inputs() -> dict:
         auction.request_scores: ((bids, alphas), {}),
         auction.ever_efficient: ((value, margin, offered, 0.1, 0.2), {}),
         bootstrap.draw_averages: ((contributions, 20, 1), {}),
-        bootstrap.interval: ((counted,), {}),
+        bootstrap.percentile_interval: ((counted,), {}),
         choice.log_total: ((offers, pair, pair), {}),
         choice.log_shares: ((offers, pair, pair), {}),
         choice.log_sum_surplus: ((offers, pair, pair), {}),

@@ -27,6 +27,7 @@ from market_sim.theory.estimators import (
     within,
 )
 from tests import oracles
+from tests.monte_carlo import monte_carlo
 
 COMPILED = pytest.param(
     lambda *arguments: compiled_votes()(*arguments),
@@ -282,22 +283,6 @@ def test_n_samples_take_n_times_the_mean_tokens():
 
 
 # --- Against the published algorithm ----------------------------------------------------------------
-
-
-def monte_carlo(correct, answers, rewards, n, n_draws, seed):
-    """As published: a random order of each question's samples, its first n; vote and best reward of these,
-    the first in order on a tie.  (Q,) shares of right draws each."""
-    rng = np.random.default_rng(seed)
-    vote, best = np.zeros(len(correct)), np.zeros(len(correct))
-    for _ in range(n_draws):
-        order = np.argsort(rng.random(correct.shape), axis=1)[:, :n]
-        marked, said, rated = (np.take_along_axis(x, order, axis=1) for x in (correct, answers, rewards))
-        votes = (said[:, :, None] == said[:, None, :]).sum(axis=2)
-        leader = np.where(said == UNPARSED, -1, votes).argmax(axis=1)
-        won = np.take_along_axis(said, leader[:, None], axis=1)
-        vote += np.any((said == won) & marked & (said != UNPARSED), axis=1)
-        best += np.take_along_axis(marked, rated.argmax(axis=1)[:, None], axis=1)[:, 0]
-    return vote / n_draws, best / n_draws
 
 
 @pytest.mark.parametrize("n", [1, 4, 8, 16])
