@@ -422,7 +422,7 @@ def reading(*, quiet: bool) -> Iterator["Progress | None"]:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool) -> Iterator["Progress | None"]:
+def progress(title: str, *, quiet: bool, of: str = "rounds") -> Iterator["Progress | None"]:
     """A progress bar on standard error, gone when done; none where nobody watches."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -434,7 +434,7 @@ def progress(title: str, *, quiet: bool) -> Iterator["Progress | None"]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("rounds"),
+        TextColumn(of),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:
