@@ -285,6 +285,19 @@ def test_where_no_winner_is_sure_it_is_said_that_the_best_of_close_offers_is_mea
     assert any(each.startswith("No winner is sure") for each in found.sentences) == warned
 
 
+@pytest.mark.parametrize(("level", "warned"), [(0.4, False), (0.5, True), (0.6, False)])
+def test_that_nobody_wins_must_be_as_sure_as_a_winner(level, warned):
+    """One provider whose offer is worse than, as good as, and better than not buying."""
+    market = market_from_rows([[1e-3]], [[level]], outside_value=0.0047)
+    accuracy = np.linspace(level - 0.05, level + 0.05, 200)[:, None, None]
+    draws = replace(draws_of(market, 200, 0.0), accuracy=accuracy)
+    found = uncertain(market, draws)
+    chances = (*found.winner_probability.values(), found.no_winner_probability)
+    assert sum(chances) == pytest.approx(1)
+    assert (max(chances) < 0.95) == warned
+    assert any(each.startswith("No winner is sure") for each in found.sentences) == warned
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_probability_is_the_share_of_draws_in_which_it_is_true(event):
     market = paper_market("AIME", "majority_voting")
