@@ -175,7 +175,7 @@ def coverage(
     settings: Sequence[SyntheticSetting],
     *,
     betas: Sequence[float] = BETAS,
-    replications: int = 100,
+    replications: int = 80,
     draws: int = 400,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
