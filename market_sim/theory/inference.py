@@ -83,9 +83,9 @@ def compared(samples: Sequence[ArrayLike], *, confidence: float = 0.95) -> tuple
 
 
 def share_interval(hits: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
-    """The exact interval of a probability that came true `hits` times of `of` (Clopper & Pearson 1934).
+    """The exact interval of a probability of what came true `hits` times of `of`.
 
-    It holds the probability at least as often as it says, whatever that is.
+    It holds the probability at least as often as it says (Clopper & Pearson 1934, Biometrika 26, 404-413).
 
     >>> tuple(round(end, 4) for end in share_interval(9, 10))
     (0.555, 0.9975)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr
 
-from market_sim.economy.draws import Draws
+from market_sim.economy.draws import Draws, draws_beside
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -34,7 +34,7 @@ from market_sim.economy.uncertainty import (
     UncertainSolutions,
     solve_draws,
 )
-from market_sim.experiments.curves import build_curves, companions
+from market_sim.experiments.curves import build_curves
 from market_sim.experiments.paper import BETAS, paper_curves
 from market_sim.experiments.solve import solve_uncertain
 from market_sim.theory.arrays import Array
@@ -231,7 +231,8 @@ def replication(
             for place, setting in enumerate(group):
                 scenario = setting.scenario(curves)
                 yield place, kind, solve_uncertain(scenario, beta=betas, draws=draws, seed=seed)
-            companions(curves)[0].unlink(missing_ok=True)  # now only the number of questions is known
+            if (beside := draws_beside(curves)) is not None:
+                beside.unlink()  # now only the number of questions is known
 
 
 def beside_truth(solution: UncertainSolution, market: Market, seed: int) -> dict[str, Any]:
