@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -159,6 +160,34 @@ def in_words(found: Sequence[Sureness]) -> list[str]:
         said.append(f"  {less} in {at_each_beta(measure, 'no')};")
         said.append(f"  open in {at_each_beta(measure, 'open')}.")
     return said
+
+
+def widths(found: Sequence[Sureness]) -> list[str]:
+    """How wide intervals are at common difficulties, as a multiple of independent ones."""
+    said = [
+        "Intervals with the same difficulty to all models are so many times as wide as with independent ones:"
+    ]
+    for title, measure in (
+        ("auction less market, users keep", "auction_less_market.user_value"),
+        ("welfare of the market", "paper_dynamics.welfare"),
+        ("welfare of the auction", "auction.welfare"),
+        ("inefficiency", "inefficiency"),
+    ):
+        by_beta = []
+        for beta in BETAS:
+            pairs = [[_width(end, measure) for end in each.ends] for each in found if each.beta == beta]
+            by_beta.append([common / own for own, common in pairs if own > 0])
+        medians = ", ".join(f"{np.median(ratios):.2f}" for ratios in by_beta)
+        said.append(
+            f"  {title:32} {min(map(min, by_beta)):.2f} to {max(map(max, by_beta)):.2f}, median {medians} "
+            f"at beta = {', '.join(f'{beta:,.0f}' for beta in BETAS)}"
+        )
+    return said
+
+
+def _width(end: UncertainSolution, measure: str) -> float:
+    found = end.intervals[measure]
+    return found.high - found.low
 
 
 def winner_line(each: Sureness) -> str:
@@ -330,6 +359,7 @@ def main() -> None:
         print(beta_line(each))
     print()
     print(*in_words(found), sep="\n")
+    print(*widths(found), sep="\n")
     about = {"scenario": "the paper's nine settings", "seed": asked.seed, "draws": asked.draws}
     png, _ = save(sureness_figure(found), asked.out / "how_sure_are_the_winners", about)
     print(f"Figure: {png} (and .svg)")

@@ -8,16 +8,13 @@ import sys
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.exceptions import TyperException
 
 from market_sim import screen
 from market_sim.errors import InputError, not_one_of
-
-if TYPE_CHECKING:
-    from market_sim.economy.uncertainty import UncertainSolutions
 
 app = typer.Typer(
     name="market-sim",
@@ -94,8 +91,11 @@ def solve(
     from market_sim.experiments.solve import solve as solve_scenario
 
     betas = None if beta is None else _betas(beta)
-    found = _uncertain(scenario, betas, uncertainty, draws, confidence, correlation)
-    if found is not None:
+    of_draws = _of_draws(uncertainty, draws, confidence, correlation)
+    if uncertainty:
+        from market_sim.experiments.solve import solve_uncertain
+
+        found = solve_uncertain(scenario, beta=betas, **of_draws)
         if json_:
             _print_json(
                 {"results": [each.solution.to_dict() | {"uncertainty": each.to_dict()} for each in found]}
@@ -156,7 +156,7 @@ def compare(
     """Play the same users, tasks and seeds under several regimes and say what differs."""
     from market_sim.experiments.compare import compare as compare_regimes
 
-    found = _uncertain(scenario, None, uncertainty, draws, confidence, correlation, seed)
+    of_draws = _of_draws(uncertainty, draws, confidence, correlation)
     with screen.progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
             scenario,
@@ -166,6 +166,8 @@ def compare(
             out=out,
             force=force,
             progress=progress,
+            uncertainty=uncertainty,
+            **of_draws,
         )
     from market_sim.experiments.compare_figures import write_comparison
 
@@ -176,12 +178,11 @@ def compare(
         written = write_report(files[0].parent)
         files.append(written.path)
     if json_:
-        exact = {} if found is None else {"uncertainty": [each.to_dict() for each in found]}
-        _print_json(result.to_dict() | exact | {"files": [str(path) for path in files]})
+        _print_json(result.to_dict() | {"files": [str(path) for path in files]})
     else:
         screen.show_comparison(result)
-        if found is not None:
-            screen.show_uncertainty_of_play(found)
+        if result.uncertainty is not None:
+            screen.show_uncertainty_of_play(result.uncertainty)
         screen.show_files(files)
         if report:
             screen.show_report(written)
@@ -374,33 +375,18 @@ def list_(
     screen.show_list(rows)
 
 
-def _uncertain(
-    scenario: str,
-    betas: list[float] | None,
-    wanted: bool,
-    draws: int | None,
-    confidence: float | None,
-    correlation: float | None,
-    seed: int | None = None,
-) -> "UncertainSolutions | None":
-    """The market solved for every draw, where that is wanted; its options without it are refused."""
-    options = {"--draws": draws, "--confidence": confidence, "--correlation": correlation}
-    given = {name: value for name, value in options.items() if value is not None}
-    if not wanted:
-        if given:
-            raise InputError(f"{' and '.join(given)} must come with --uncertainty")
-        return None
-    from market_sim.economy.uncertainty import CONFIDENCE
-    from market_sim.experiments.solve import solve_uncertain
-
-    return solve_uncertain(
-        scenario,
-        beta=betas,
-        draws=draws,
-        confidence=CONFIDENCE if confidence is None else confidence,
-        correlation=correlation,
-        seed=seed,
-    )
+def _of_draws(
+    wanted: bool, draws: int | None, confidence: float | None, correlation: float | None
+) -> dict[str, Any]:
+    """The options that were given for draws, by name; without --uncertainty they are refused."""
+    given = {
+        name: value
+        for name, value in (("draws", draws), ("confidence", confidence), ("correlation", correlation))
+        if value is not None
+    }
+    if given and not wanted:
+        raise InputError(f"{' and '.join(f'--{name}' for name in given)} must come with --uncertainty")
+    return given
 
 
 def _betas(text: str) -> list[float]:

@@ -65,63 +65,29 @@ def show_solution(solution: "Solution") -> None:
 
 def show_uncertainty(found: "UncertainSolution") -> None:
     """A market solved for every draw: intervals, who wins how often, verdicts."""
-    from market_sim.economy.uncertainty import RATIOS, in_percent
+    from market_sim.experiments.uncertainty_rows import interval_rows, winner_rows
 
-    console = _console()
-    console.print(f"\n[bold]How sure[/bold]: {found.draws.count:,} draws. {found.draws.assumption}")
+    console, data = _console(), found.to_dict()
+    console.print(f"\n[bold]How sure[/bold]: {found.draws.count:,} draws. {escape(found.draws.assumption)}")
     table = _table(f"USD per {PER:,} queries", "as measured", f"{100 * found.confidence:g} % interval")
-    several = found.probability["several_equilibria"] > 0 or len(found.solution.equilibria) > 1
-    names = [name for name in found.intervals if several or not name.startswith(("worst_", "best_"))]
-    for place, name in enumerate(names):
-        group, _, measure = name.rpartition(".")
-        row, shown = found.intervals[name], usd_text if name not in RATIOS else _ratio_of(name)
-        ends = "undefined" if row.low != row.low else f"{shown(row.low)} to {shown(row.high)}"
-        if row.undefined and row.low == row.low:
-            ends += f" (undefined in {row.undefined:,})"
-        title = f"{GROUPS[group]}: {_words(measure)}" if group else _words(measure)
-        ended = place + 1 == len(names) or names[place + 1].rpartition(".")[0] != group
-        _add_row(
-            table,
-            title,
-            "undefined" if row.estimate != row.estimate else shown(row.estimate),
-            ends,
-            end_section=ended,
-        )
+    rows = interval_rows(data)
+    for row, after in zip(rows, [*rows[1:], None], strict=True):
+        ended = after is None or after.group != row.group
+        _add_row(table, row.title, row.measured, row.interval, end_section=ended)
     console.print(table)
     winners = _table("the auction", "wins", "second best")
-    for name, wins in found.winner_probability.items():
-        second = found.runner_up_probability[name]
-        if wins > 0 or second > 0:
-            _add_row(winners, name, in_percent(wins), in_percent(second))
+    for cells in winner_rows(data):
+        _add_row(winners, *cells)
     console.print(winners)
     for sentence in found.sentences:
         console.print(sentence, soft_wrap=True, markup=False)
 
 
-GROUPS = {
-    "paper_dynamics": "market, paper's end",
-    "worst_equilibrium": "market, worst equilibrium",
-    "best_equilibrium": "market, best equilibrium",
-    "optimum": "market, optimum",
-    "auction": "auction",
-    "auction_less_market": "auction less market",
-}
-
-
-def _words(name: str) -> str:
-    return name.removesuffix("_usd").replace("_", " ")
-
-
-def _ratio_of(name: str) -> "Callable[[float], str]":
-    return "{:.1%}".format if name == "inefficiency" else "{:.4f}".format
-
-
 def show_uncertainty_of_play(found: "UncertainSolutions") -> None:
     """What the draws say beside a comparison, which was played with the curves as measured."""
-    _console().print(
-        "\n[bold]The play above used the curves as measured.[/bold] The exact analysis, solved again for "
-        "every draw of the curves (users who know what offers are worth, before any events):"
-    )
+    from market_sim.experiments.uncertainty_rows import OF_PLAY
+
+    _console().print(f"\n{OF_PLAY}")
     for each in found:
         _console().print(
             f"\n[bold]{escape(each.solution.benchmark)}, {each.solution.method}[/bold], "
@@ -429,7 +395,7 @@ def reading(*, quiet: bool) -> Iterator["Progress | None"]:
 
 
 @contextmanager
-def progress(title: str, *, quiet: bool) -> Iterator["Progress | None"]:
+def progress(title: str, *, quiet: bool, of: str = "rounds") -> Iterator["Progress | None"]:
     """A progress bar on standard error, gone when done; none where nobody watches."""
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
@@ -441,7 +407,7 @@ def progress(title: str, *, quiet: bool) -> Iterator["Progress | None"]:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("rounds"),
+        TextColumn(of),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console, transient=True) as bar:

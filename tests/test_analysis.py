@@ -12,6 +12,7 @@ import pytest
 import tomli_w
 from SALib.sample import sobol
 
+from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
 from market_sim.experiments.claims.scaling import scaling
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
 from market_sim.experiments.claims.speed import arrival_round, speed
@@ -245,6 +246,10 @@ def test_a_run_has_arrived_when_it_stays(welfare, window, arrived):
         ("price_of_anarchy", ("--draws", "10"), "--draws 10 is not allowed; it must be at least 40"),
         ("price_of_anarchy", ("--benchmarks", "AIMEE"), "(did you mean AIME?)"),
         ("what_margins_do", ("--draws", "10"), "--draws 10 is not allowed"),
+        ("do_the_intervals_hold", ("--draws", "10"), "--draws 10 is not allowed"),
+        ("do_the_intervals_hold", ("--replications", "1"), "--replications 1 is not allowed"),
+        ("do_the_intervals_hold", ("--samples", "65"), "it must be from 1 to 64"),
+        ("do_the_intervals_hold", ("--benchmarks", "GPQR"), "(did you mean GPQA?)"),
         ("what_margins_do", ("--beta", "-1"), "--beta -1 is not allowed"),
         ("what_more_providers_change", ("--most", "2"), "--most 2 is not allowed"),
         ("what_more_providers_change", ("--seeds", "1"), "--seeds 1 is not allowed"),
@@ -337,6 +342,35 @@ def test_how_sure_are_the_winners_says_it_for_every_setting_and_draws_it(tmp_pat
         assert row.endswith("open") == (numbers[4] <= 0 <= numbers[5])
     assert sum(row.endswith("market") for row in rows) >= 3
     assert {path.suffix for path in tmp_path.iterdir()} == {".png", ".svg"}
+
+
+def test_do_the_intervals_hold_counts_every_setting_for_both_kinds_of_draws(tmp_path, monkeypatch, capsys):
+    small = ("--replications", "2", "--draws", "40", "--samples", "4", "--questions", "60")
+    asked = (*small, "--benchmarks", "GPQA", "--out", tmp_path)
+    text = told("do_the_intervals_hold", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    settings = [
+        paper_setting("GPQA", method, most_samples=4, n_questions=60)
+        for method in ("majority_voting", "best_of_n", "reasoning_effort")
+    ]
+    found = coverage(settings, replications=2, draws=40)
+    assert [(one.kind, one.beta) for one in found[:6]] == [
+        (kind, beta) for kind in ("bootstrap", "parametric") for beta in (200.0, 1000.0, 1e5)
+    ]
+    for kind in ("bootstrap", "parametric"):
+        own = [one for one in found if one.kind == kind]
+        held = np.concatenate([one.holds.sum(axis=0) for one in own])
+        mean = 100 * held.sum() / (2 * len(held))
+        assert f"All together: {mean:.1f} +- " in text
+        once = counts(own)
+        assert f"(Holm over {len(once)} counts)" in text
+        assert len(once) == 3 * (6 * 3 + 3)  # three of nine measures are the same at every beta
+    rows = [
+        line for line in text.splitlines() if line.startswith("  GPQA majority voting") and "%" not in line
+    ]
+    cells = [[int(cell) for cell in row[34:].split()] for row in rows]
+    assert [len(row) for row in cells] == [9, 6, 6] * 2
+    assert cells[0] == (50 * found[0].holds.sum(axis=0)).tolist()
+    assert pictures(tmp_path, "do_the_intervals_hold")
 
 
 def test_how_sure_are_the_winners_refuses_too_few_draws(tmp_path):

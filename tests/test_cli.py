@@ -185,6 +185,8 @@ def test_compare_with_uncertainty_plays_and_solves(folder, called):
     (found,) = data["uncertainty"]
     assert found["draws"] == 50
     assert len(data["regimes"]) == 2
+    (file,) = [folder / name for name in data["files"] if name.endswith("comparison.json")]
+    assert json.loads(file.read_text())["uncertainty"] == data["uncertainty"]
     code, out, err = called("compare", "good.toml", "--out", "out", "--uncertainty", "--draws", "50")
     text = " ".join(out.split())
     assert text.index("The play above used the curves as measured.") > text.index("price paid")

@@ -432,7 +432,7 @@ def _sentences(found: UncertainSolution) -> list[str]:
 
     better = chance["auction_better_for_users"]
     said = [_winners(found)]
-    if max(found.winner_probability.values(), default=1.0) + found.no_winner_probability < found.confidence:
+    if max(*found.winner_probability.values(), found.no_winner_probability) < found.confidence:
         said.append(
             "No winner is sure: the best of offers so close is measured too high, and intervals of optimum, "
             "auction and price hold the truth less often than they say (docs/theory.md 8.1)."

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_sim.economy.regimes import REGIMES
+from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolutions
 from market_sim.errors import InputError, named
+from market_sim.experiments.build import market_of
+from market_sim.experiments.people import users_of
 from market_sim.experiments.run import Progress, Run, defined, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
+from market_sim.experiments.solve import solve_uncertain
 from market_sim.experiments.timeline import timeline_of
 
 if TYPE_CHECKING:
@@ -46,16 +50,20 @@ class Measures:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Comparison:
-    """Runs of one scenario under several regimes, the first being what the others are held against."""
+    """Runs of one scenario under several regimes, the first being what the others are held against.
+
+    uncertainty  the market solved for every draw of its curves, where that was asked for
+    """
 
     name: str
     seed: int
     runs: tuple[Run, ...]
     measures: tuple[Measures, ...]
     sentences: tuple[str, ...]
+    uncertainty: UncertainSolutions | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        return {
+        data = {
             "name": self.name,
             "seed": self.seed,
             "regimes": [
@@ -64,6 +72,9 @@ class Comparison:
             ],
             "sentences": list(self.sentences),
         }
+        if self.uncertainty is not None:
+            data["uncertainty"] = [each.to_dict() for each in self.uncertainty]
+        return data
 
     def to_frame(self) -> "pd.DataFrame":
         """One row per regime."""
@@ -85,9 +96,15 @@ def compare(
     out: Path | str | None = None,
     force: bool = False,
     progress: Progress | None = None,
+    uncertainty: bool = False,
+    draws: int | None = None,
+    confidence: float = CONFIDENCE,
+    correlation: float | None = None,
 ) -> Comparison:
     """Play a scenario under each regime with common random numbers; arguments as in `run`.
 
+    uncertainty  solve the market for every draw of its curves as well; the play is of the curves as measured
+    draws, confidence, correlation   of uncertainty, as in `solve_uncertain`
     Raises InputError before anything is played, whichever regime it concerns, and for a scenario whose
     events bring a regime: all runs would end under that one.
     """
@@ -100,6 +117,10 @@ def compare(
         if regimes.count(regime) > 1:
             raise InputError(f"--regimes names {regime!r} twice")
         timeline_of(changed(scenario, regime__kind=regime))
+    exact = None
+    if uncertainty:
+        _check_same_users(scenario)
+        exact = solve_uncertain(scenario, draws=draws, confidence=confidence, correlation=correlation)
     runs = []
     for number, regime in enumerate(regimes):
 
@@ -115,7 +136,16 @@ def compare(
         runs=tuple(runs),
         measures=measures,
         sentences=tuple(sentence for other in measures[1:] for sentence in _sentences(measures[0], other)),
+        uncertainty=exact,
     )
+
+
+def _check_same_users(scenario: Scenario) -> None:
+    if not users_of(scenario, market_of(scenario)).same_type:
+        raise InputError(
+            f"{scenario.where}: users differ, and the intervals are of a market solved exactly, for users of "
+            "one type; leave out --uncertainty"
+        )
 
 
 def _check_regime_stays(scenario: Scenario) -> None:

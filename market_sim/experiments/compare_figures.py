@@ -1,6 +1,7 @@
 """What a comparison leaves on disk: its numbers, who gets what, and the play under each regime."""
 
 import hashlib
+import json
 from pathlib import Path
 
 from market_sim.experiments import store
@@ -12,10 +13,12 @@ def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:
     """Write comparison.json, surplus and play-<regime> (PNG, SVG) to a folder beside the runs'.
 
     comparison.json also names the runs' folders, which are its neighbours.
-    Returns the paths.  The folder is whole or not there; the same runs give the same folder.
+    Returns the paths.  The folder is whole or not there; the same runs and uncertainty give the same folder.
     """
-    runs = "+".join(run.fingerprint for run in comparison.runs)
-    digest = hashlib.sha256(runs.encode()).hexdigest()[:12]
+    made_of = "+".join(run.fingerprint for run in comparison.runs)
+    if comparison.uncertainty is not None:
+        made_of += json.dumps([each.to_dict() for each in comparison.uncertainty])
+    digest = hashlib.sha256(made_of.encode()).hexdigest()[:12]
     folder = Path(out) / comparison.name / f"compare-seed{comparison.seed}-{digest}"
     about = {"scenario": comparison.name, "seed": comparison.seed}
 

@@ -16,10 +16,11 @@ import numpy as np
 from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.compare import TITLES as REGIME_TITLES
-from market_sim.experiments.figures import play_figure, svg_bytes
+from market_sim.experiments.figures import METHOD_NAMES, play_figure, svg_bytes
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
 from market_sim.experiments.run import Run, load_run
 from market_sim.experiments.sweep_report import sweep_sections
+from market_sim.experiments.uncertainty_rows import OF_PLAY, interval_rows, winner_rows
 from market_sim.experiments.words import PER, TITLES, convergence_rows, level_text, measure_text, usd_text
 from market_sim.theory.convergence import batch_means
 
@@ -284,6 +285,8 @@ def _of_comparison(folder: Path) -> tuple[str, str, list[Section]]:
             parts += [_providers(runs[number]), _convergence(runs[number])]
         if parts:
             sections.append(Section(title=f"Under {_named(regime)}", parts=parts))
+    if data.get("uncertainty"):
+        sections.append(_how_sure(data["uncertainty"]))
     sections.append(_explained())
     if folders:
         files = [_file(path / "scenario.toml", under=path.name) for path in folders]
@@ -302,7 +305,42 @@ def _comparison(data: dict[str, Any]) -> dict[str, Any]:
     for row in data["regimes"]:
         row["regime"], row["shares"].items()
     data["name"], data["seed"], list(data["sentences"])
+    for each in data.get("uncertainty", ()):
+        interval_rows(each), winner_rows(each), each["assumption"], each["sentences"]
     return data
+
+
+def _how_sure(uncertainty: Sequence[Mapping[str, Any]]) -> Section:
+    """The market solved for every draw of its curves, a benchmark after the other."""
+    parts: list[Table | Picture | Words | Listing] = [Words(points=[OF_PLAY])]
+    for each in uncertainty:
+        method = METHOD_NAMES.get(each["method"], each["method"])
+        of = f"{each['benchmark']}, {method}, β = {each['beta']:,g} per USD"
+        parts += [
+            Words(points=each["sentences"]),
+            Table(
+                caption=f"{of}: {each['draws']:,} draws; USD per {PER:,} queries where money",
+                headers=("measure", "as measured", f"{100 * each['confidence']:g} % interval"),
+                rows=[
+                    [Cell(text=row.title), _number(row.measured, row.value), Cell(text=row.interval)]
+                    for row in interval_rows(each)
+                ],
+            ),
+            Table(
+                caption=f"{of}: the auction, share of draws",
+                headers=("provider", "wins", "second best"),
+                rows=[
+                    [
+                        Cell(text=name),
+                        _number(wins, each["winner"][name]),
+                        _number(second, each["runner_up"][name]),
+                    ]
+                    for name, wins, second in winner_rows(each)
+                ],
+            ),
+            Words(points=[each["assumption"]]),
+        ]
+    return Section(title="How sure", parts=parts)
 
 
 def _side_by_side(regimes: Sequence[Mapping[str, Any]]) -> Table:

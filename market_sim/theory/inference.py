@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import stdtr, stdtrit
+from scipy.special import betaincinv, stdtr, stdtrit
 
 from market_sim.theory.arrays import Array
 
@@ -80,3 +80,19 @@ def compared(samples: Sequence[ArrayLike], *, confidence: float = 0.95) -> tuple
     """Several samples of paired differences: each one's mean, and Holm's adjusted p-values (m,)."""
     found = [mean_difference(sample, confidence=confidence) for sample in samples]
     return found, holm([each.p_value for each in found])
+
+
+def share_interval(hits: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """The exact interval of a probability of what came true `hits` times of `of`.
+
+    It holds the probability at least as often as it says (Clopper & Pearson 1934, Biometrika 26, 404-413).
+
+    >>> tuple(round(end, 4) for end in share_interval(9, 10))
+    (0.555, 0.9975)
+    """
+    if not 0 <= hits <= of or of < 1:
+        raise ValueError(f"{hits} of {of} is not a share")
+    tail = (1.0 - confidence) / 2.0
+    low = float(betaincinv(hits, of - hits + 1, tail)) if hits > 0 else 0.0
+    high = float(betaincinv(hits + 1, of - hits, 1.0 - tail)) if hits < of else 1.0
+    return low, high

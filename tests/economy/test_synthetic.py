@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -341,6 +342,16 @@ def test_names_without_a_law_and_sizes_no_run_has_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main([str(tmp_path), "--benchmark", "MATH"])
     assert "'MATH' is not one of" in capsys.readouterr().err
+
+
+def test_the_lines_of_python_in_the_documentation_work(tmp_path, monkeypatch, capsys):
+    text = (Path(__file__).parents[2] / "docs" / "synthetic.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(program, {})
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["synthetic-Llama-3-8B", "synthetic-Qwen2-7B"]
+    assert (tmp_path / "my_curves.draws.parquet").exists()
 
 
 def test_the_module_writes_files_from_the_command_line(tmp_path, capsys):

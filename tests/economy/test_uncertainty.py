@@ -285,6 +285,19 @@ def test_where_no_winner_is_sure_it_is_said_that_the_best_of_close_offers_is_mea
     assert any(each.startswith("No winner is sure") for each in found.sentences) == warned
 
 
+@pytest.mark.parametrize(("level", "warned"), [(0.4, False), (0.5, True), (0.6, False)])
+def test_that_nobody_wins_must_be_as_sure_as_a_winner(level, warned):
+    """One provider whose offer is worse than, as good as, and better than not buying."""
+    market = market_from_rows([[1e-3]], [[level]], outside_value=0.0047)
+    accuracy = np.linspace(level - 0.05, level + 0.05, 200)[:, None, None]
+    draws = replace(draws_of(market, 200, 0.0), accuracy=accuracy)
+    found = uncertain(market, draws)
+    chances = (*found.winner_probability.values(), found.no_winner_probability)
+    assert sum(chances) == pytest.approx(1)
+    assert (max(chances) < 0.95) == warned
+    assert any(each.startswith("No winner is sure") for each in found.sentences) == warned
+
+
 @pytest.mark.parametrize("event", EVENTS)
 def test_a_probability_is_the_share_of_draws_in_which_it_is_true(event):
     market = paper_market("AIME", "majority_voting")
@@ -353,7 +366,7 @@ REPETITIONS, QUESTIONS, DRAWS = 300, 400, 400
 
 
 def toy(accuracy) -> list[QualityCurve]:
-    """Two models with two levels each, of known accuracy."""
+    """Models with two levels each, of known accuracy."""
     return [
         QualityCurve(
             benchmark="GSM8K",
@@ -364,12 +377,12 @@ def toy(accuracy) -> list[QualityCurve]:
             tokens_per_query=np.array([300.0, 1200.0]),
             n_questions=QUESTIONS,
         )
-        for model, row in zip(("A", "B"), accuracy, strict=True)
+        for model, row in zip("ABCDEF", accuracy, strict=False)
     ]
 
 
-def toy_market(accuracy) -> Market:
-    providers = make_providers(toy(accuracy), where="test", prices={"A": 0.5, "B": 0.3})
+def toy_market(accuracy, prices=(0.5, 0.3)) -> Market:
+    providers = make_providers(toy(accuracy), where="test", prices=dict(zip("ABCDEF", prices, strict=False)))
     return make_market(providers, value_of_correct_usd=0.008)
 
 
@@ -419,6 +432,24 @@ def test_questions_that_are_solved_only_sometimes_make_intervals_cautious():
         found = interval(0.0, outcomes.paper_dynamics.welfare)
         missed += not found.low <= true <= found.high
     assert missed <= stats.binom(150, 0.02).isf(1e-3)
+
+
+def test_where_offers_are_equally_good_the_auction_is_measured_too_high_and_a_warning_says_so():
+    """The largest of six equal numbers with noise (docs/theory.md 8.1): intervals miss far more often than
+    they say, always on the same side, and every time it is said."""
+    rng = np.random.default_rng(13)
+    true, repetitions, missed = [[0.5, 0.53]] * 6, 60, 0
+    market = toy_market(true, prices=[0.3] * 6)
+    (truth,) = solve_draws(market, draws_of(market, 1, 0.0), [1000.0])
+    for repetition in range(repetitions):
+        measured = (rng.random((6, QUESTIONS, 1)) < np.array(true)[:, None, :]).mean(axis=1)
+        draws = parametric_draws(toy(measured), 100, seed=repetition)
+        found = uncertain(toy_market(measured, prices=[0.3] * 6), draws)
+        welfare = found.intervals["auction.welfare"]
+        missed += welfare.low > truth.auction.welfare[0]
+        assert welfare.high >= truth.auction.welfare[0]
+        assert any(each.startswith("No winner is sure") for each in found.sentences)
+    assert missed > stats.binom(repetitions, 0.05).isf(1e-6)
 
 
 # --- The paper's data -------------------------------------------------------------------------------

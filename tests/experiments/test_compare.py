@@ -10,7 +10,7 @@ from market_sim.experiments import compare as module
 from market_sim.experiments.compare import Comparison, compare
 from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.run import Run
-from market_sim.experiments.solve import solve
+from market_sim.experiments.solve import solve, solve_uncertain
 from tests.experiments.test_reached import SETTLED
 from tests.experiments.test_run import ROUND_COLUMNS, SCENARIO, everything_below
 
@@ -209,6 +209,33 @@ def test_a_written_comparison_is_one_whole_folder_and_the_same_for_the_same_runs
     before = everything_below(tmp_path)
     assert write_comparison(compare(SCENARIO, rounds=4), tmp_path) == files
     assert everything_below(tmp_path) == before
+
+
+def test_uncertainty_is_in_the_file_of_a_comparison_where_it_was_asked_for(tmp_path):
+    asked = {"rounds": 4, "uncertainty": True, "draws": 60, "confidence": 0.9}
+    result = compare(SCENARIO, **asked)
+    (found,) = result.uncertainty
+    (alone,) = solve_uncertain(SCENARIO, draws=60, confidence=0.9)
+    assert found.to_dict() == alone.to_dict()
+    plain = compare(SCENARIO, rounds=4)
+    assert result.measures == plain.measures
+    files = [write_comparison(each, tmp_path)[0] for each in (result, plain)]
+    with_it, without = (json.loads(path.read_text()) for path in files)
+    assert with_it.pop("uncertainty") == [alone.to_dict()]
+    assert with_it == without
+    assert files[0].parent != files[1].parent
+    before = everything_below(tmp_path)
+    assert write_comparison(compare(SCENARIO, **asked), tmp_path)[0] == files[0]
+    assert everything_below(tmp_path) == before
+
+
+def test_where_users_differ_there_is_no_uncertainty_and_it_is_said_what_to_do(tmp_path):
+    users = {"count": 40, "beta": {"distribution": "uniform", "low": 200, "high": 2000}}
+    differ = SCENARIO | {"users": users}
+    with pytest.raises(InputError, match=r"scenario: users differ, .*; leave out --uncertainty$"):
+        compare(differ, uncertainty=True, out=tmp_path)
+    assert everything_below(tmp_path) == []
+    assert compare(differ, rounds=2).uncertainty is None
 
 
 def test_an_unknown_regime_is_refused_before_anything_is_played(tmp_path):

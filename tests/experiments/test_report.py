@@ -198,6 +198,35 @@ def test_a_comparison_s_report_has_every_regime_its_scenario_and_its_figures(tmp
         assert (played.folder / "scenario.toml").read_text() in reader.texts["pre"]
 
 
+def test_a_comparison_s_report_says_how_sure_it_is_where_that_was_asked_for(tmp_path):
+    result = compare(SCENARIO, out=tmp_path, uncertainty=True, draws=200)
+    written = report(write_comparison(result, tmp_path)[0].parent)
+    assert "How sure" in written.sections
+    reader = read(written.path)
+    (found,) = result.uncertainty
+    for sentence in (*found.sentences, found.draws.assumption):
+        assert sentence in [*reader.texts["li"], *reader.texts["p"]]
+    (intervals,) = [table for table in reader.tables if "95 % interval" in table["head"][0]]
+    rows = {row[0]: row[1:] for row in intervals["body"]}
+    price, loss = found.intervals["auction.price"], found.intervals["inefficiency"]
+    low, high = (f"{1000 * end:.3f}" for end in (price.low, price.high))
+    assert rows["auction: price"] == [f"{1000 * price.estimate:.3f}", f"{low} to {high}"]
+    assert rows["inefficiency"] == [f"{loss.estimate:.1%}", f"{loss.low:.1%} to {loss.high:.1%}"]
+    (winners,) = [table for table in reader.tables if table["head"][0][1:] == ["wins", "second best"]]
+    assert [row[0] for row in winners["body"]] == SCENARIO["market"]["models"]
+    plain = report(write_comparison(compare(SCENARIO, out=tmp_path), tmp_path)[0].parent)
+    assert "How sure" not in plain.sections
+
+
+def test_uncertainty_that_lacks_something_is_a_comparison_that_cannot_be_read(tmp_path):
+    file = write_comparison(compare(SCENARIO, rounds=2, uncertainty=True, draws=40), tmp_path)[0]
+    data = json.loads(file.read_text())
+    del data["uncertainty"][0]["intervals"]["optimum"]["welfare"]["low"]
+    file.write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"comparison\.json: cannot be read"):
+        report(file.parent)
+
+
 def test_a_comparison_without_its_runs_says_so(tmp_path):
     folder = write_comparison(compare(SCENARIO), tmp_path)[0].parent
     reader = read(report(folder).path)

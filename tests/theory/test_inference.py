@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from market_sim.theory.inference import compared, holm, mean_difference
+from market_sim.theory.inference import compared, holm, mean_difference, share_interval
 
 P_VALUES = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
@@ -79,3 +79,16 @@ def test_several_comparisons_are_corrected_together():
     found, adjusted = compared([[1.0, 1.1, 0.9], [0.1, -0.1, 0.05]])
     raw = [each.p_value for each in found]
     assert adjusted == pytest.approx([2 * raw[0], raw[1]])
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95])
+@pytest.mark.parametrize(("hits", "of"), [(0, 1), (1, 1), (0, 30), (7, 30), (29, 30), (30, 30), (950, 1000)])
+def test_the_interval_of_a_share_is_that_of_scipy(hits, of, confidence):
+    reference = stats.binomtest(hits, of).proportion_ci(confidence_level=confidence, method="exact")
+    assert share_interval(hits, of, confidence=confidence) == pytest.approx(reference, abs=1e-12)
+
+
+@pytest.mark.parametrize(("hits", "of"), [(-1, 3), (4, 3), (0, 0)])
+def test_what_is_no_share_has_no_interval(hits, of):
+    with pytest.raises(ValueError, match="is not a share"):
+        share_interval(hits, of)
