@@ -328,7 +328,7 @@ def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> Non
         console.print(f"\n[bold]{escape(benchmark)}, {method}[/bold], by compute level")
         for title, of in (("accuracy, %", _accuracy), ("tokens per query", _tokens)):
             table = _table(title, *(f"{level:g}" for level in levels))
-            table.columns[0].overflow = "fold"
+            table.columns[0].overflow, table.columns[0].min_width = "fold", 12
             for column in table.columns[1:]:
                 column.no_wrap = True
             for model in dict.fromkeys(row["model"] for row in some):
@@ -336,21 +336,24 @@ def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> Non
                 _add_row(table, model, *(own.get(level, "") for level in levels))
             console.print(table)
     if any(row["accuracy_low"] is not None for row in rows):
-        _say(console, "Below each number its 95 % interval over resampled questions.")
+        _say(
+            console,
+            "Below each accuracy its 95 % interval over resampled questions, below tokens half of theirs.",
+        )
 
 
 def _accuracy(row: Mapping[str, Any]) -> str:
-    low, high = (None if row[name] is None else 100 * row[name] for name in ("accuracy_low", "accuracy_high"))
-    return _with_interval(100 * row["accuracy"], low, high, ".1f")
+    text = f"{100 * row['accuracy']:.1f}"
+    if row["accuracy_low"] is None or row["accuracy_high"] is None:
+        return text
+    return f"{text}\n{100 * row['accuracy_low']:.1f}-{100 * row['accuracy_high']:.1f}"
 
 
 def _tokens(row: Mapping[str, Any]) -> str:
-    return _with_interval(row["tokens_per_query"], row["tokens_low"], row["tokens_high"], ",.0f")
-
-
-def _with_interval(number: float, low: float | None, high: float | None, form: str) -> str:
-    text = f"{number:{form}}"
-    return text if low is None or high is None else f"{text}\n{low:{form}}-{high:{form}}"
+    text = f"{row['tokens_per_query']:,.0f}"
+    if row["tokens_low"] is None or row["tokens_high"] is None:
+        return text
+    return f"{text}\n±{(row['tokens_high'] - row['tokens_low']) / 2:,.0f}"
 
 
 def _show_troubles(console: Console, troubles: Sequence["Trouble"]) -> None:
