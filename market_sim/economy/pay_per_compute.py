@@ -133,7 +133,7 @@ def logit_match(
         values = scale * quality - price
         log_shares, log_outside = choice.log_shares(values, beta, market.outside_value)
         shares = np.exp(log_shares)
-        log_sum_usd = float(choice.log_sum_surplus(values, beta, market.outside_value))
+        log_sum_usd = float(choice.surplus_from_outside(log_outside, beta))
         picked = None if uniforms is None else choice.sample_alike(shares, uniforms)
         count, unserved = shares * people, float(np.exp(log_outside)) * people
         scales = np.full(len(levels), scale)

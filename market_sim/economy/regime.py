@@ -172,6 +172,15 @@ class Payoffs:
             logs = logs + np.log(served, out=np.full(served.shape, -np.inf), where=served > 0)
         return Payoffs(relative=cut, log_scale=self.log_scale, share=self.share * served, logs=logs)
 
+    def rows(self, rows: Array) -> "Payoffs":
+        """Those of some of the providers, by place."""
+        return Payoffs(
+            relative=self.relative[rows],
+            log_scale=self.log_scale[rows],
+            share=self.share[rows],
+            logs=None if self.logs is None else self.logs[rows],
+        )
+
     def usd(self) -> Array:
         """The profits, USD per request, (P, A); -inf where not allowed."""
         allowed = np.isfinite(self.relative)
@@ -212,3 +221,7 @@ class Regime:
     terms: Terms = field(default_factory=Terms)
     prepare: Callable[["Regime", Market, UserPopulation], "Regime"] = lambda regime, market, users: regime
     plan: Callable[["Regime", Market, int, UserPopulation], Array] | None = None
+
+    def __hash__(self) -> int:
+        """That of the name: what is remembered by regime is asked for many times a round."""
+        return hash(self.name)

@@ -12,7 +12,7 @@ from market_sim.economy.market import Market, UserPopulation
 from market_sim.economy.regime import Regime
 from market_sim.simulation.nearness import nearness, no_equilibria
 from market_sim.simulation.parts import Parts, State
-from market_sim.simulation.providers import counterfactual
+from market_sim.simulation.providers import counterfactual, payoffs_of_all
 from market_sim.simulation.trading import Trade
 from market_sim.theory.arrays import Array
 from market_sim.theory.welfare import hhi, inefficiency
@@ -197,7 +197,7 @@ def nashconv(parts: Parts, state: State, users: UserPopulation) -> float:
     return _nashconv(parts, state.actions, users)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=128)
 def _remembered_nashconv(parts: Parts, actions: bytes) -> float:
     return _nashconv(parts, _actions_from(parts, actions), parts.users)
 
@@ -206,7 +206,10 @@ def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
     everybody = np.arange(len(parts.present))
 
     def gains(parts: Parts, task: int) -> Array:
-        usd = counterfactual(parts, actions, users, task, everybody).usd()
+        if users is parts.users:
+            usd = payoffs_of_all(parts, actions, task).usd()
+        else:
+            usd = counterfactual(parts, actions, users, task, everybody).usd()
         return (usd.max(axis=1) - usd[everybody, actions[task, parts.present]]).sum()
 
     return float(_over_tasks(parts, gains))
@@ -250,6 +253,8 @@ def _estimate_error(parts: Parts, state: State) -> float:
 
 def _provider_rows(parts: Parts, state: State, trade: Trade) -> ProviderRows:
     rows = [_rows_of_task(parts, state, task, ledger) for task, ledger in enumerate(trade.ledger)]
+    if len(rows) == 1:
+        return ProviderRows(**{name: column[None] for name, column in rows[0].items()})
     return ProviderRows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -267,6 +272,8 @@ def _rows_of_task(parts: Parts, state: State, task: int, ledger: Ledger) -> dict
     level = label + np.divide(above, ledger.requests, out=np.zeros_like(above), where=served)
 
     def everybody(column: Array, absent: float) -> Array:
+        if len(column) == n:
+            return column
         whole = np.full(n, absent)
         whole[parts.present] = column
         return whole
