@@ -119,7 +119,9 @@ def _sampled_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
             parts = np.array_split(np.argsort(x, kind="stable"), min(TENTHS, len(x)))
             middles = [[float(column[part].mean()) for part in parts] for column in (x, y)]
             ax.plot(*middles, color=SERIES[1], lw=1.6)
-            ax.set_ylim(*np.quantile(y, [0.005, 0.995]))
+            low, high = np.quantile(y, [0.005, 0.995])
+            if low < high:  # a measure may be the same everywhere
+                ax.set_ylim(low, high)
             if table.ranges.get(axis, (0, 0, ""))[2] == "log":
                 log_axis(ax.xaxis)
             ax.tick_params(axis="x", labelsize=6, rotation=30)

@@ -229,6 +229,18 @@ def test_contrasts_are_paired_over_replicates_and_leave_pairs_with_a_failure_out
     assert found.adjusted_p == found.difference.p_value  # one test needs no correction
 
 
+def test_a_sampled_design_is_drawn_axis_by_axis_and_the_same_bytes_twice(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    about = (folder / "sweep.toml").read_text()
+    (folder / "sweep.toml").write_text(about + '\n[design]\nkind = "latin_hypercube"\npoints = 8\n')
+    first = report(folder).path.read_bytes()
+    assert report(folder).path.read_bytes() == first
+    reader = read(folder / "report.html")
+    assert any("8 points of a latin hypercube design" in text for text in reader.texts["p"])
+    assert len(drawn(reader)) == 1
+    assert all("Runs that did not go well" not in text for text in reader.texts["h2"])
+
+
 def test_a_sweep_in_which_nothing_went_well_still_has_a_report(tmp_path):
     folder = sweep_folder(tmp_path / "sweep")
     frame = pd.read_parquet(folder / "table.parquet")

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from market_sim.experiments.sweep_work import work
 from tests.sweeps import rules_beside, sweep_of, with_rules
 
 COMMAND = Path(sys.executable).parent / "market-sim"
+PATIENCE_S = 300
+"""Seconds after which a test no longer waits for a process."""
 GRID = {"regime.kind": ["pay_per_compute", "second_price_auction"], "users.beta": [200.0, 1000.0]}
 
 
@@ -222,71 +225,101 @@ def test_a_script_without_a_guard_sweeps_once(tmp_path):
 # What happens to those who do sweeps
 
 
-def begun(folder: Path, data: dict, out: str = "out", workers: int = 2) -> subprocess.Popen:
-    """The command, at work in a process group of its own."""
-    (folder / "sweep.toml").write_text(tomli_w.dumps(data), encoding="utf-8")
-    command = [COMMAND, "sweep", "sweep.toml", "--workers", str(workers), "--out", out, "--resume", "--json"]
-    return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
+@pytest.fixture
+def begin():
+    """Begins the command, at work in a process group of its own; what is left of it ends with the test."""
+    processes: list[subprocess.Popen] = []
+
+    def begin(folder: Path, data: dict, workers: int = 2) -> subprocess.Popen:
+        (folder / "sweep.toml").write_text(tomli_w.dumps(data), encoding="utf-8")
+        options = ["--workers", str(workers), "--out", "out", "--resume", "--json"]
+        # A test run begun in the background ignores Ctrl-C, and would hand that on.
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            processes.append(
+                subprocess.Popen(
+                    [COMMAND, "sweep", "sweep.toml", *options],
+                    cwd=folder,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,
+                )
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        with process:
+            process.kill()
 
 
-def test_a_sweep_that_is_killed_ten_times_loses_nothing_and_does_nothing_twice(tmp_path):
-    data = sweep_of(GRID, seeds=100, rounds=6)
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen) -> None:
+    """Until it holds, or the process has ended; a slow machine may take its time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition() and process.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_sweep_that_is_killed_ten_times_loses_nothing_and_does_nothing_twice(tmp_path, begin):
+    """At random moments: soon after it began, or soon after rows came to the disk."""
+    data = sweep_of(GRID, seeds=100, rounds=10)
     whole = sweep(data, out=tmp_path / "whole", workers=2)
-    folder, dice, grew = tmp_path / "out" / "sweeps" / whole.folder.name, random.Random(5), []
+    folder, dice = tmp_path / "out" / "sweeps" / whole.folder.name, random.Random(5)
+    found: set[tuple[int, int]] = set()
     for number in range(10):
-        before = len(keys_done(folder))
-        process = begun(tmp_path, data, workers=1 + number % 2)
-        deadline = time.monotonic() + 60
-        while not at_work(folder) and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
-        time.sleep(dice.random())
+        before = found
+        process = begin(tmp_path, data, workers=1 + number % 2)
+        wait_for(lambda: at_work(folder), process)
+        if number % 3 == 1:
+            wait_for(lambda before=before: set(keys_done(folder)) > before, process)
+        time.sleep(dice.random() / 2)
         process.kill()
-        process.communicate()
-        found = keys_done(folder)
-        assert len(set(found)) == len(found)
-        grew.append(len(found) > before)
-    assert any(grew)
-    left = begun(tmp_path, data, workers=2)
-    output, errors = left.communicate(timeout=120)
+        process.communicate(timeout=PATIENCE_S)
+        keys = keys_done(folder)
+        found = set(keys)
+        assert len(found) == len(keys)
+        assert found >= before
+        assert found > before or number % 3 != 1 or len(before) == whole.runs
+    left = begin(tmp_path, data)
+    output, errors = left.communicate(timeout=PATIENCE_S)
     assert left.returncode == 0, errors
-    assert json.loads(output)["done"] == 400
+    assert json.loads(output)["done"] == whole.runs
     assert sorted(keys_done(folder)) == [(p, r) for p in range(4) for r in range(100)]
     assert table_of(folder) == table_of(whole.folder)
     assert not [path for path in folder.rglob(".*")]
 
 
-def test_workers_of_a_sweep_that_is_killed_end_too_and_its_folder_is_free(odd_rules):
+def test_workers_of_a_sweep_that_is_killed_end_too_and_its_folder_is_free(odd_rules, begin):
     data = with_rules("deaf", seeds=1)
-    process = begun(odd_rules, data, workers=1)
-    while not (odd_rules / "deaf").exists() or not (odd_rules / "deaf").read_text().strip():
-        assert process.poll() is None
-        time.sleep(0.02)
+    process = begin(odd_rules, data, workers=1)
+    noted = odd_rules / "deaf"
+    wait_for(lambda: noted.exists() and noted.read_text().endswith("\n"), process)
     (folder,) = (odd_rules / "out" / "sweeps").iterdir()
-    worker = int((odd_rules / "deaf").read_text().split()[0])
+    worker = int(noted.read_text().split()[0])
     assert at_work(folder)
     with pytest.raises(InputError, match=rf"another sweep is at work there \(process {process.pid} on"):
         sweep(data, out="out", resume=True)
     process.kill()
-    process.communicate()
+    process.communicate(timeout=PATIENCE_S)
     assert not at_work(folder)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while alive(worker) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not alive(worker)
 
 
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
-def test_a_sweep_that_is_stopped_keeps_what_is_done_and_says_so(tmp_path, stop):
+def test_a_sweep_that_is_stopped_keeps_what_is_done_and_says_so(tmp_path, begin, stop):
     data = sweep_of(GRID, seeds=3000)
-    process = begun(tmp_path, data)
+    process = begin(tmp_path, data)
     folder = runner.folder_of(load_sweep(data), tmp_path / "out")
-    while not keys_done(folder):
-        assert process.poll() is None
-        time.sleep(0.02)
-    os.kill(process.pid, stop)
-    output, errors = process.communicate(timeout=60)
+    wait_for(lambda: bool(keys_done(folder)), process)
+    process.send_signal(stop)
+    output, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert output == ""
     assert errors == (
