@@ -31,8 +31,8 @@ class Timeline:
 
     def with_seed(self, seed: int) -> "Timeline":
         """The same with another seed, where nothing in it was drawn (`draws_nothing`)."""
-        later = {number: replace(parts, seed=seed) for number, parts in self.later.items()}
-        return Timeline(first=replace(self.first, seed=seed), later=later)
+        later = {number: parts.with_seed(seed) for number, parts in self.later.items()}
+        return Timeline(first=self.first.with_seed(seed), later=later)
 
     @property
     def last(self) -> Parts:

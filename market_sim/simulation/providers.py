@@ -199,23 +199,17 @@ def _seen_by(parts: Parts, actions: Array, users: UserPopulation, task: int, pla
 def payoffs_of_all(parts: Parts, actions: Array, task: int) -> Seen:
     """`counterfactual` for everybody in the market before users who remember nothing.
 
-    The same profile is asked about when providers revise, when the round is measured and when the run is, so
-    the latest are remembered unless they are large.
+    The same profile is asked about when providers revise, when the round is measured and when the run is.
     """
-    allowed = parts.regime.actions(parts.regime, parts.open_market, task).allowed
-    if allowed.size > MOST_REMEMBERED:
-        return counterfactual(parts, actions, parts.users, task, np.arange(len(parts.present)))
-    return _remembered_payoffs(parts, task, actions.shape, actions.astype(np.int64, copy=False).tobytes())
+    return parts.recall(_payoffs, actions.astype(np.int64, copy=False).tobytes())[task]
 
 
-MOST_REMEMBERED = 10_000
-"""Entries of a table of payoffs up to which it is remembered."""
-
-
-@lru_cache(maxsize=128)
-def _remembered_payoffs(parts: Parts, task: int, shape: tuple[int, ...], actions: bytes) -> Seen:
-    profile = np.frombuffer(actions, dtype=np.int64).reshape(shape)
-    return counterfactual(parts, profile, parts.users, task, np.arange(len(parts.present)))
+def _payoffs(parts: Parts, actions: bytes) -> tuple[Seen, ...]:
+    """The payoffs of each task."""
+    profile, everybody = parts.profile_of(actions), np.arange(len(parts.present))
+    return tuple(
+        counterfactual(parts, profile, parts.users, task, everybody) for task in range(parts.market.n_tasks)
+    )
 
 
 def counterfactual(parts: Parts, actions: Array, users: UserPopulation, task: int, place: Array) -> Seen:
