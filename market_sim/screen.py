@@ -503,7 +503,8 @@ def show_outlook(outlook: "Outlook") -> None:
     _console().print(
         f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {outlook.points:,} points x "
         f"{outlook.replicates:,} seeds = {outlook.runs:,} runs, about {_time(outlook.seconds)} {crew} "
-        f"({1000 * outlook.seconds_per_run:,.3g} ms each)"
+        f"({1000 * outlook.seconds_per_run:,.3g} ms each)",
+        soft_wrap=True,
     )
     _console().print(f"Folder: {outlook.folder}", soft_wrap=True, markup=False)
 
@@ -521,8 +522,11 @@ def show_progress(found: "SweepStatus") -> None:
     _console().print(
         f"[bold]{found.name}[/bold], {state}: {found.done:,} of {found.runs:,} runs done"
         + (f", of which {' and '.join(bad)}" if bad else "")
-        + (" (--resume goes on)" if state == "stopped" else "")
+        + (" (--resume goes on)" if state == "stopped" else ""),
+        soft_wrap=True,
     )
+    if state == "not begun":
+        return
     rows = "table.parquet" if found.complete else "batches"
     _console().print(f"Rows: {found.folder / rows}", soft_wrap=True, markup=False)
 

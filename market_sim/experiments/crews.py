@@ -14,6 +14,7 @@ import types
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from typing import Any, Protocol
 
 from market_sim.errors import InputError
@@ -103,7 +104,9 @@ class Processes:
             self.hands, mp_context=context, initializer=_enlisted, initargs=(os.getcwd(),)
         )
         try:
-            with _prepared():  # all are started at once, and the first jobs find them ready
+            # All are started at once, so that the first jobs find them ready; who stops the sweep meanwhile
+            # waits until they are known, and can be ended.
+            with _prepared(), _held_back():
                 futures = [self._pool.submit(ready) for _ in range(self.hands)]
             for future in futures:
                 future.result()
@@ -236,7 +239,33 @@ def _context() -> Any:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([work.__module__])
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again
+    with _prepared(), _held_back():
+        forkserver.ensure_running()
     return context
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait meanwhile, and processes that are started never hear Ctrl-C.
+
+    In a terminal it goes to all of them, and those that are still loading would complain.
+    """
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, lambda caught, frame: came.append(caught))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
 
 
 @contextmanager

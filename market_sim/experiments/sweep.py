@@ -192,9 +192,12 @@ def scenario_at(
     seed: int | None = None,
     rounds: int | None = None,
 ) -> Scenario:
-    """The scenario of a point.  Raises InputError, beginning with `where`, if there is none such."""
+    """The scenario of a point.  Raises InputError, beginning with `where`, if there is none such.
+
+    Whole tables are set before keys in them, whichever axis comes first.
+    """
     data: dict[str, Any] = dict(base)
-    for path, value in zip(paths, values, strict=True):
+    for path, value in sorted(zip(paths, values, strict=True), key=lambda pair: len(pair[0])):
         if value is not None:
             put(data, path, value, where)
     if seed is not None:

@@ -330,6 +330,23 @@ def test_a_sweep_that_is_stopped_keeps_what_is_done_and_says_so(tmp_path, begin,
     assert json.loads((folder / "manifest.json").read_text())["complete"] is False
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 0.3, 0.6])
+def test_a_sweep_that_is_stopped_while_its_workers_start_says_no_more_than_that(tmp_path, begin, pause_s):
+    """Ctrl-C in a terminal goes to all processes of a program, whatever they are about."""
+    data = sweep_of(GRID, seeds=3000)
+    process = begin(tmp_path, data)
+    folder = runner.folder_of(load_sweep(data), tmp_path / "out")
+    wait_for(lambda: at_work(folder), process)
+    time.sleep(pause_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 130
+    assert errors == (
+        "market-sim: what is done is kept; --resume goes on from there\n"
+        "market-sim: stopped; nothing half-written was left\n"
+    )
+
+
 def test_a_second_sweep_on_a_folder_is_refused_and_a_look_at_it_is_not(tmp_path, here):
     path = runner.folder_of(load_sweep(sweep_of(GRID)), tmp_path)
     with locked(path), pytest.raises(InputError, match="another sweep is at work there"):

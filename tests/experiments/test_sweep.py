@@ -50,6 +50,20 @@ def test_ranges_of_whole_numbers_are_whole():
     assert all(type(value) is int for value in axis.values)
 
 
+def test_a_whole_table_is_set_before_the_keys_in_it_whichever_axis_comes_first():
+    axes = {
+        "users.experience.step": [0.1, 0.2],
+        "users.experience": [{"trust": 0.3}, {"trust": 0.3, "step": 0.5}],
+        "users.information": ["experience"],
+    }
+    sweep = load_sweep(sweep_of(axes))
+    made = [
+        scenario_at(sweep.base, sweep.folder, sweep.paths, sweep.values_at(point), where="here")
+        for point in range(sweep.n_points)
+    ]
+    assert [one.users.experience.step for one in made] == [0.1, 0.1, 0.2, 0.2]
+
+
 def test_settings_in_a_list_are_points_crossed_with_the_axes_and_leave_the_base_where_they_say_nothing():
     sweep = load_sweep(
         sweep_of(
