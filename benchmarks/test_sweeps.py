@@ -40,16 +40,17 @@ jobs = [_job(sweep, list(range(at, min(at + 20, last))), None) for at in range(f
 work(_job(sweep, [0], None))
 print("ready", flush=True)
 sys.stdin.readline()
-began = time.perf_counter()
+began, busy = time.perf_counter(), time.process_time()
 for job in jobs:
     work(job)
-print(time.perf_counter() - began)
+print(time.perf_counter() - began, time.process_time() - busy)
 """
 """A process that plays its share of the runs with nothing around it: no pool, no folder, no progress."""
 
 
-def side_by_side(data: dict[str, Any]) -> float:
-    """Seconds that single processes take for all runs, each its share, all at the same time."""
+def side_by_side(data: dict[str, Any]) -> tuple[float, float]:
+    """Seconds that single processes take for all runs, each its share, all at the same time; and those of
+    processors, which others at work on the machine disturb less."""
     n = load_sweep(data).n_runs
     alone = [
         subprocess.Popen(
@@ -75,14 +76,16 @@ def side_by_side(data: dict[str, Any]) -> float:
         assert each.stdin is not None
         each.stdin.write("go\n")
         each.stdin.flush()
-    return max(float(each.communicate()[0]) for each in alone)
+    took = [[float(word) for word in each.communicate()[0].split()] for each in alone]
+    return max(wall for wall, _ in took), sum(busy for _, busy in took)
 
 
 def test_two_thousand_short_agent_runs(figures: Figures, tmp_path: Path) -> None:
     """Both halves of the machine's mood are met by both: single processes before and after the sweep."""
-    before = side_by_side(RUNS)
+    before, busy_before = side_by_side(RUNS)
     result = figures.time(lambda: sweep(RUNS, workers=WORKERS, out=tmp_path), rounds=1, warmup=0)
-    plain = (before + side_by_side(RUNS)) / 2
+    after, busy_after = side_by_side(RUNS)
+    plain = (before + after) / 2
     assert (result.done, result.failed, result.complete) == (2000, 0, True)
     (took,) = figures.benchmark.stats.stats.data
     figures.write_amounts(
@@ -100,6 +103,14 @@ def test_two_thousand_short_agent_runs(figures: Figures, tmp_path: Path) -> None
         show=number("runs/s"),
         reference=f"{result.done / plain:.3g} runs/s",
         ratio=f"{plain / took:.3g}",
+    )
+    figures.write_amounts(
+        "  processor time of a run in those single processes",
+        amounts=[each / result.done for each in (busy_before, busy_after)],
+        target=WORKERS / 50,
+        show=seconds,
+        reference="none",
+        ratio="",
     )
 
 
