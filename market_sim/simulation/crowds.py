@@ -39,7 +39,7 @@ def _draws(seed: int, role: Role, now: int, n_users: int) -> Array:
     return drawn
 
 
-_remembered_draws = lru_cache(maxsize=4096)(_draws)  # at most 32 MB
+_remembered_draws = lru_cache(maxsize=12_000)(_draws)  # a hundred seeds of fifty rounds; at most 96 MB
 
 
 @dataclass(frozen=True, kw_only=True)
