@@ -84,7 +84,7 @@ def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) 
     plain = market.n_tasks == 1 and parts.capacity is None
     shocks = shocks_of(parts, now) if drawing and now is not None else None
     if recalls_trade(parts, users):
-        found = parts.recall(_standing_expectation, actions.tobytes())
+        found = parts.recall(_standing_expectation, actions.astype(np.int64, copy=False).tobytes())
     else:
         found = _expectation(parts, standing, asked, shocks if plain else None)
     log_sums = tuple(m.log_sum_usd for m in found.matches)
