@@ -6,7 +6,8 @@ The house, floor by floor; imports point down only.
                   optimum, auctions, learning rules
     economy/      the nouns, in dollars and tokens: quality curves, markets, regimes, exact solutions
     simulation/   the market in time: play_round, and a Mesa model round it
-    experiments/  many runs, described by files: scenarios, run folders, comparisons, the paper, figures
+    experiments/  many runs, described by files: scenarios, run folders, comparisons, sweeps, the paper,
+                  figures
     screen.py, cli.py   the command line
 
 What the command line does is a line in a notebook:
@@ -17,6 +18,7 @@ What the command line does is a line in a notebook:
     ms.run("runs/gsm8k-majority.toml").to_frame()
     ms.compare("runs/gsm8k-majority.toml").sentences
     ms.build_curves("my_evaluations", benchmark="GSM8K").write("my_curves.csv")
+    ms.sweep("runs/sweeps/paper.toml").to_frame()
 
 Names are imported when first used, so that solving does not load Mesa.
 """
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
     from market_sim.experiments.curves import build_curves
     from market_sim.experiments.paper import reproduce
     from market_sim.experiments.run import run
+    from market_sim.experiments.runner import sweep
     from market_sim.experiments.scenario import load_scenario
     from market_sim.experiments.solve import load_market, solve, solve_uncertain
+    from market_sim.experiments.store import load
     from market_sim.simulation.model import MarketModel
 
 _HOMES = {
@@ -39,12 +43,14 @@ _HOMES = {
     "MarketModel": "simulation.model",
     "build_curves": "experiments.curves",
     "compare": "experiments.compare",
+    "load": "experiments.store",
     "load_market": "experiments.solve",
     "load_scenario": "experiments.scenario",
     "reproduce": "experiments.paper",
     "run": "experiments.run",
     "solve": "experiments.solve",
     "solve_uncertain": "experiments.solve",
+    "sweep": "experiments.runner",
 }
 
 __all__ = [
@@ -52,12 +58,14 @@ __all__ = [
     "MarketModel",
     "build_curves",
     "compare",
+    "load",
     "load_market",
     "load_scenario",
     "reproduce",
     "run",
     "solve",
     "solve_uncertain",
+    "sweep",
 ]
 
 

@@ -1,13 +1,19 @@
-"""The command line: market-sim solve | run | compare | report | reproduce | curves | list.  No science here.
+"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | list.
+
+No science here.
 
 Each command imports what it needs when it is called, so that `solve` starts without Mesa.
 """
 
 import json
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from io import TextIOWrapper
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -202,6 +208,63 @@ def report(
         _print_json(written.to_dict())
     else:
         screen.show_report(written)
+
+
+@app.command()
+def sweep(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A sweep file (docs/sweeps.md).")],
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; left out: one per core, none for what is solved.")
+    ] = None,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, instead of processes.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that was begun.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say how many runs there are and about how long they take.")
+    ] = False,
+    status: Annotated[bool, typer.Option("--status", help="Say how far it is, and do nothing.")] = False,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="S", help="Seconds that a run may take before it is given up.")
+    ] = None,
+    out: OutOption = Path("runs/out"),
+    json_: JsonOption = False,
+) -> None:
+    """Play or solve one scenario at many settings and seeds; the result is one table."""
+    from market_sim.experiments import runner
+
+    if dry_run and status:
+        raise InputError("--dry-run and --status exclude each other")
+    if dry_run:
+        outlook = runner.outlook(file, workers=workers, dask=dask, out=out)
+        _print_json(outlook.to_dict()) if json_ else screen.show_outlook(outlook)
+        return
+    if status:
+        found = runner.status(file, out=out)
+        _print_json(found.to_dict()) if json_ else screen.show_progress(found)
+        return
+    with _stopped_as_by_hand(), screen.sweep_progress(file, quiet=json_) as watch:
+        result = runner.sweep(
+            file, workers=workers, dask=dask, resume=resume, timeout=timeout, out=out, watch=watch
+        )
+    _print_json(result.to_dict()) if json_ else screen.show_progress(result)
+
+
+@contextmanager
+def _stopped_as_by_hand() -> Iterator[None]:
+    """Schedulers of clusters end a job by SIGTERM: it then ends as by Ctrl-C, and keeps what is done."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("market-sim: what is done is kept; --resume goes on from there", file=sys.stderr)
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """What the command line shows a person: tables, sentences, progress bars.  No science here either."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from market_sim.experiments.reached import Reached
     from market_sim.experiments.report import Report
     from market_sim.experiments.run import Progress, Run
+    from market_sim.experiments.runner import Outlook, SweepStatus, Watch
 
 
 def show_solution(solution: "Solution") -> None:
@@ -211,6 +213,11 @@ QUANTITIES = {
 
 def _published(value: float | str | None) -> str:
     return f"{PER * value:.3f}" if isinstance(value, int | float) else str(value)
+
+
+def say(sentence: str) -> None:
+    """A line for a person."""
+    _console().print(sentence, soft_wrap=True, markup=False)
 
 
 def show_files(files: Sequence[Path]) -> None:
@@ -416,6 +423,88 @@ def progress(title: str, *, quiet: bool, of: str = "rounds") -> Iterator["Progre
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(Path(title).stem, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def sweep_progress(title: str, *, quiet: bool) -> Iterator["Watch | None"]:
+    """A progress bar on standard error for runs: done, failed, rate, time left; none where nobody watches."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.completed:,} of {task.total:,} runs{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task(Path(title).stem, total=None, visible=False, note="")
+        clock, first = time.monotonic(), -1
+
+        def watch(done: int, failed: int, total: int) -> None:
+            nonlocal first
+            first = done if first < 0 else first
+            rate = (done - first) / max(time.monotonic() - clock, 1e-9)
+            note = f", {failed:,} failed" if failed else ""
+            if done > first:
+                note += f", {_rate(rate)}, {_time((total - done) / rate)} left"
+            bar.update(task, completed=done, total=total, visible=True, note=note)
+
+        yield watch
+
+
+def _rate(per_second: float) -> str:
+    """Runs in the largest unit of time that does not make them hundreds."""
+    if per_second >= 1:
+        return f"{per_second:,.0f}/s"
+    if per_second * 60 >= 1:
+        return f"{per_second * 60:,.0f}/min"
+    return f"{per_second * 3600:,.1f}/h"
+
+
+def _time(seconds: float) -> str:
+    """A time in its two largest units, "2 h 5 min"."""
+    whole = round(seconds)
+    for size, unit, smaller, name in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            return f"{whole // size} {unit} {whole % size // smaller} {name}"
+    return f"{whole} s"
+
+
+def show_outlook(outlook: "Outlook") -> None:
+    """What a sweep would be."""
+    crew = "in this process" if outlook.workers == 1 else f"with {outlook.workers} workers"
+    _console().print(
+        f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {outlook.points:,} points x "
+        f"{outlook.replicates:,} seeds = {outlook.runs:,} runs, about {_time(outlook.seconds)} {crew} "
+        f"({1000 * outlook.seconds_per_run:,.3g} ms each)",
+        soft_wrap=True,
+    )
+    _console().print(f"Folder: {outlook.folder}", soft_wrap=True, markup=False)
+
+
+def show_progress(found: "SweepStatus") -> None:
+    """How far a sweep is."""
+    state = "complete" if found.complete else "at work" if found.at_work else "stopped"
+    if not found.done and state == "stopped":
+        state = "not begun"
+    bad = [
+        f"{number:,} {name}"
+        for name, number in (("failed", found.failed), ("timed out", found.timed_out))
+        if number
+    ]
+    _console().print(
+        f"[bold]{found.name}[/bold], {state}: {found.done:,} of {found.runs:,} runs done"
+        + (f", of which {' and '.join(bad)}" if bad else "")
+        + (" (--resume goes on)" if state == "stopped" else ""),
+        soft_wrap=True,
+    )
+    if state == "not begun":
+        return
+    rows = "table.parquet" if found.complete else "batches"
+    _console().print(f"Rows: {found.folder / rows}", soft_wrap=True, markup=False)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 
 from market_sim.economy.market import Market
 from market_sim.theory.arrays import Array
+from market_sim.theory.choice import OUTSIDE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,25 @@ def joined(parts: list[Lots]) -> Lots:
     """Several sets of lots as one."""
     names = [field.name for field in fields(Lots)]
     return Lots(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def lots_of_individuals(level: Array, picked: Array, value_scale: Array) -> tuple[Array, Lots]:
+    """The requests of individuals under posted prices: their rows, and a lot for each.
+
+    level        (N,)  index of the compute level that each provider serves at
+    picked       (U,)  provider of each individual, OUTSIDE for none
+    value_scale  (U,)
+    """
+    rows = np.flatnonzero(picked != OUTSIDE)
+    provider = picked[rows].astype(np.int64)
+    lots = Lots(
+        provider=provider,
+        level=level[provider],
+        count=np.ones(len(rows)),
+        value_scale=value_scale[rows],
+        standing=np.zeros(len(rows)),
+    )
+    return rows, lots
 
 
 @dataclass(frozen=True, kw_only=True)

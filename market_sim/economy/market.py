@@ -259,6 +259,11 @@ def _with_providers(market: Market, rows: tuple[int, ...]) -> Market:
     return replace(market, providers=names, methods=methods, **tables)
 
 
+def _padded(row: Array, length: int) -> Array:
+    """A row with its last entry repeated up to a length."""
+    return row if len(row) == length else np.concatenate([row, np.full(length - len(row), row[-1])])
+
+
 _TABLES = ("compute_level", "offered", "accuracy", "satisfaction", "tokens", "price", "cost")
 
 
@@ -379,8 +384,7 @@ def make_market(
     most = max(levels, *(len(provider.curve.compute_level) for task in by_task for provider in task))
 
     def table(name: str) -> Array:
-        rows = [[getattr(provider.curve, name) for provider in task] for task in by_task]
-        return np.array([[np.pad(row, (0, most - len(row)), mode="edge") for row in task] for task in rows])
+        return np.array([[_padded(getattr(one.curve, name), most) for one in task] for task in by_task])
 
     tokens, accuracy = table("tokens_per_query"), table("accuracy")
     usd_per_token = np.array([provider.price_usd_per_million for provider in first]) / 1e6

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from market_sim.economy.ledger import Lots, Outcomes
+from market_sim.economy.ledger import Lots, Outcomes, lots_of_individuals
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
@@ -128,12 +128,13 @@ def logit_match(
     people = users.n_people
     uniforms = shocks.choice if shocks is not None and isinstance(shocks.choice, np.ndarray) else None
     believed = beliefs(users, task, quality, price)
+    shares = None
     if users.alike:
         scale, beta = users.value_scale[0], users.beta[0]
         values = scale * quality - price
         log_shares, log_outside = choice.log_shares(values, beta, market.outside_value)
         shares = np.exp(log_shares)
-        log_sum_usd = float(choice.log_sum_surplus(values, beta, market.outside_value))
+        log_sum_usd = float(choice.surplus_from_outside(log_outside, beta))
         picked = None if uniforms is None else choice.sample_alike(shares, uniforms)
         count, unserved = shares * people, float(np.exp(log_outside)) * people
         scales = np.full(len(levels), scale)
@@ -152,19 +153,9 @@ def logit_match(
         scales = np.divide(crowd.value_share, count, out=np.ones_like(count), where=count > 0)
         log_sum_usd = crowd.log_sum_usd / people if people > 0 else 0.0
 
-    def lots(provider: Array, counts: Array, value_scale: Array) -> Lots:
-        return Lots(
-            provider=provider,
-            level=levels[provider],
-            count=counts,
-            value_scale=value_scale,
-            standing=np.zeros(len(provider)),
-        )
-
     drawn = rows = None
     if picked is not None:
-        rows = np.flatnonzero(picked != OUTSIDE)
-        drawn = lots(picked[rows].astype(np.int64), np.ones(len(rows)), users.value_scale[rows])
+        rows, drawn = lots_of_individuals(levels, picked, users.value_scale)
     elif shocks is not None and isinstance(shocks.choice, np.random.Generator):
         utility = believed or choice.true_utilities(quality, price, users.value_scale, users.beta)
         log_share, log_out = choice.log_shares(
@@ -174,14 +165,25 @@ def logit_match(
         chances /= chances.sum(axis=1, keepdims=True)
         counts = shocks.choice.multinomial(users.size, chances)[:, :-1]
         rows, provider = np.nonzero(counts)
-        drawn = lots(provider, counts[rows, provider] * 1.0, users.value_scale[rows])
+        drawn = _lots(levels, provider, counts[rows, provider] * 1.0, users.value_scale[rows])
     return Match(
-        expected=lots(providers, count, scales),
+        expected=_lots(levels, providers, count, scales),
         unserved=unserved,
         drawn=drawn,
         rows=rows,
         choice=picked,
         log_sum_usd=log_sum_usd,
+        shares=shares,
+    )
+
+
+def _lots(levels: Array, provider: Array, count: Array, value_scale: Array) -> Lots:
+    return Lots(
+        provider=provider,
+        level=levels[provider],
+        count=count,
+        value_scale=value_scale,
+        standing=np.zeros(len(provider)),
     )
 
 

@@ -11,9 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from market_sim.economy.ledger import Lots, Outcomes
+from market_sim.economy.ledger import Lots, Outcomes, lots_of_individuals
 from market_sim.economy.market import Market, UserPopulation
 from market_sim.theory.arrays import Array
+from market_sim.theory.choice import sample_alike
 
 BID_SHARES = (-0.25, *(step / 20 for step in range(21)))
 """Shares x of own surplus that a bid may ask for: below cost, the truth (0), up to all of it (1)."""
@@ -103,6 +104,7 @@ class Match:
     rows              (L,) the row of the users of each drawn lot
     choice            (U,) int16 provider of each individual, OUTSIDE for none; None likewise
     log_sum_usd       expected log-sum surplus per arriving request; None where choice has no noise
+    shares            (N,) with what chance each provider serves a request; None where users differ in it
     """
 
     expected: Lots
@@ -111,6 +113,7 @@ class Match:
     rows: Array | None
     choice: Array | None
     log_sum_usd: float | None
+    shares: Array | None = None
 
     @property
     def sales(self) -> tuple[Array, Lots]:
@@ -118,6 +121,12 @@ class Match:
         if self.rows is None or self.drawn is None:
             raise ValueError("the match was made without shocks")
         return self.rows, self.drawn
+
+    def sales_to(self, users: UserPopulation, uniforms: Array) -> tuple[Array, Lots]:
+        """The same, drawn for individuals who are alike by uniforms (U,) in [0, 1)."""
+        assert self.shares is not None
+        picked = sample_alike(self.shares, uniforms)
+        return lots_of_individuals(self.expected.level, picked, users.value_scale)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,6 +181,15 @@ class Payoffs:
             logs = logs + np.log(served, out=np.full(served.shape, -np.inf), where=served > 0)
         return Payoffs(relative=cut, log_scale=self.log_scale, share=self.share * served, logs=logs)
 
+    def rows(self, rows: Array) -> "Payoffs":
+        """Those of some of the providers, by place."""
+        return Payoffs(
+            relative=self.relative[rows],
+            log_scale=self.log_scale[rows],
+            share=self.share[rows],
+            logs=None if self.logs is None else self.logs[rows],
+        )
+
     def usd(self) -> Array:
         """The profits, USD per request, (P, A); -inf where not allowed."""
         allowed = np.isfinite(self.relative)
@@ -212,3 +230,7 @@ class Regime:
     terms: Terms = field(default_factory=Terms)
     prepare: Callable[["Regime", Market, UserPopulation], "Regime"] = lambda regime, market, users: regime
     plan: Callable[["Regime", Market, int, UserPopulation], Array] | None = None
+
+    def __hash__(self) -> int:
+        """That of the name: what is remembered by regime is asked for many times a round."""
+        return hash(self.name)

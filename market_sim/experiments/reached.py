@@ -13,7 +13,7 @@ import numpy as np
 
 from market_sim.simulation.nearness import nearness, no_equilibria
 from market_sim.simulation.parts import Parts
-from market_sim.simulation.providers import counterfactual
+from market_sim.simulation.providers import payoffs_of_all
 from market_sim.theory.arrays import Array
 from market_sim.theory.auction import EFFICIENT
 from market_sim.theory.convergence import (
@@ -208,8 +208,7 @@ def payoffs_usd(parts: Parts, profiles: Array, task: int = 0) -> Array:
     """
     whole = np.zeros((len(profiles), parts.market.n_tasks, parts.market.n_providers), dtype=np.int64)
     whole[:, :, parts.present] = profiles
-    places = np.arange(len(parts.present))
-    return np.stack([counterfactual(parts, one, parts.users, task, places).usd() for one in whole])
+    return np.stack([payoffs_of_all(parts, one, task).usd() for one in whole])
 
 
 def weighed(profiles: Array, most: int) -> tuple[Array, Array]:

@@ -86,7 +86,8 @@ def kind_of(folder: Path) -> str:
         return "comparison"
     if (folder / "sweep.toml").is_file():
         if not (folder / "table.parquet").is_file():
-            raise InputError(f"{folder}: the sweep is not finished; market-sim sweep --resume finishes it")
+            rest = f"market-sim sweep {folder / 'sweep.toml'} --resume --out {folder.parent.parent}"
+            raise InputError(f"{folder}: the sweep is not finished; this finishes it: {rest}")
         return "sweep"
     if store.manifest_of(folder) is not None and (folder / "rounds.parquet").is_file():
         return "run"

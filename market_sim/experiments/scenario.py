@@ -378,21 +378,26 @@ def load_scenario(source: "Path | str | Mapping[str, Any] | Scenario") -> Scenar
     if isinstance(source, Scenario):
         return source
     if isinstance(source, Mapping):
-        return _checked(dict(source), "scenario", Path())
+        return scenario_from(dict(source), "scenario", Path())
     if not isinstance(source, str | Path):
         raise InputError(f"scenario = {source!r} is not a file, a name in runs/ or a dictionary")
     path = _scenario_path(Path(source))
+    return scenario_from(read_toml(path, "a scenario"), str(path), path.parent)
+
+
+def read_toml(path: Path, kind: str) -> dict[str, Any]:
+    """What a TOML file holds, which must be something.  `kind` is what is wanted, "a scenario"."""
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not a text file (a scenario in TOML is wanted)") from None
+        raise InputError(f"{path}: is not a text file ({kind} in TOML is wanted)") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # TOMLDecodeError, and numbers or nesting without end
         raise InputError(f"{path}: is not TOML: {error}") from None
     if not data:
-        raise InputError(f"{path}: is empty; a scenario needs at least a name")
-    return _checked(data, str(path), path.parent)
+        raise InputError(f"{path}: is empty; {kind} needs at least a name")
+    return data
 
 
 def _scenario_path(path: Path) -> Path:
@@ -426,19 +431,25 @@ def changed(scenario: Scenario, **changes: Any) -> Scenario:
         place[name] = value.item() if isinstance(value, np.generic) else value
     if "events" in data and isinstance(rounds := data.get("rounds"), int):  # a shorter run ends before some
         data["events"] = [event for event in data["events"] if event["round"] <= rounds]
-    return _checked(data, scenario.where, scenario.folder)
+    return scenario_from(data, scenario.where, scenario.folder)
 
 
-def _checked(data: dict[str, Any], where: str, folder: Path) -> Scenario:
-    try:
-        scenario = Scenario.model_validate(data)
-    except ValidationError as error:
-        raise InputError(f"{where}: {_sentence(error, data)}") from None
+def scenario_from(data: dict[str, Any], where: str, folder: Path) -> Scenario:
+    """A scenario from what a file holds; `where` begins error sentences, paths are relative to `folder`."""
+    scenario = validated(Scenario, data, where)
     scenario._where, scenario._folder = where, folder
     return scenario
 
 
-def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
+def validated[T: BaseModel](model: type[T], data: dict[str, Any], where: str) -> T:
+    """A checked record from what a file holds.  Raises InputError, which begins with `where`."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise InputError(f"{where}: {_sentence(error, data, model)}") from None
+
+
+def _sentence(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> str:
     """The first error of a validation, for people."""
 
     # A value of several types has one error per type: those that got furthest into it say most, and of
@@ -451,7 +462,7 @@ def _sentence(error: ValidationError, data: dict[str, Any]) -> str:
     field, got = ".".join(map(str, path)), first["input"]
     kind = first["type"]
     if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
+        known = _known_keys(model, path[:-1])
         return f"{field} is not a known key; known are {', '.join(known)}{nearest(str(path[-1]), known)}"
     if kind == "missing":
         return f"{field or first['loc'][-1]} is missing"
@@ -515,17 +526,16 @@ def _keys(found: Any, data: Any) -> list[str | int]:
     return [*path, found["loc"][-1]] if found["type"] == "missing" else path
 
 
-def _known_keys(path: list[str | int]) -> list[str]:
+def _known_keys(section: type[BaseModel], path: list[str | int]) -> list[str]:
     """The keys of the section at a path."""
-    section: type[BaseModel] = Scenario
     for part in path:
         if isinstance(part, str):
-            (section,) = _sections(section.model_fields[part].annotation)
-    return list(section.model_fields)
+            (section,) = sections_in(section.model_fields[part].annotation)
+    return [field.alias or name for name, field in section.model_fields.items()]
 
 
-def _sections(annotation: Any) -> set[type[BaseModel]]:
+def sections_in(annotation: Any) -> set[type[BaseModel]]:
     """The sections that an annotation is or holds: in a union, a tuple, or with conditions."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return {annotation}
-    return set().union(*map(_sections, get_args(annotation)))
+    return set().union(*map(sections_in, get_args(annotation)))

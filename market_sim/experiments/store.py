@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANIFEST = "manifest.json"
+COMPARISON = "comparison.json"
+SWEEP = "sweep.toml"
 PACKAGES = ("market-sim", "mesa", "numpy", "pyarrow")
 
 
@@ -111,7 +113,54 @@ def complete_folders(root: Path) -> list[Path]:
     if not root.is_dir():
         raise InputError(f"{root}: there is no such folder of runs")
     found = (path.parent for path in root.rglob(MANIFEST))
-    return sorted(path for path in found if manifest_of(path) is not None)
+    return sorted(path for path in found if "scenario" in (manifest_of(path) or {}))
+
+
+def load(path: Path | str) -> "pd.DataFrame":
+    """What a folder holds as one tidy frame.
+
+    a run         its rounds, with columns scenario, regime and seed before them
+    a comparison  the rounds of its runs, one under another, with the same columns
+    a sweep       one row per run (docs/formats.md); of one that is not whole, those that are done
+
+    A comparison is the folder that `compare` writes its figures to, or any other with runs below it.
+    Raises InputError for anything else.
+    """
+    import pandas as pd
+
+    folder = Path(path)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: there is no such folder")
+    if (folder / SWEEP).exists():
+        return _load_sweep(folder)
+    if manifest_of(folder) is not None:
+        return load_rounds(folder)
+    runs = _compared(folder) if (folder / COMPARISON).exists() else complete_folders(folder)
+    if not runs:
+        raise InputError(f"{folder}: holds no complete run, no comparison and no sweep")
+    return pd.concat([load_rounds(run) for run in runs], ignore_index=True)
+
+
+def _load_sweep(folder: Path) -> "pd.DataFrame":
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table, batches = folder / "table.parquet", sorted((folder / "batches").glob("[0-9]*.parquet"))
+    files = [table] if table.exists() else batches
+    if not files:
+        raise InputError(f"{folder}: nothing of this sweep is done yet")
+    try:
+        frame = pa.concat_tables([pq.read_table(file) for file in files]).to_pandas()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(f"{folder}: cannot be read: {error}") from None
+    return pd.DataFrame(frame).sort_values(["point", "replicate"], ignore_index=True)
+
+
+def _compared(folder: Path) -> list[Path]:
+    """The runs of a comparison, which stand beside it."""
+    names = read_json(folder / COMPARISON, lambda data: [str(name) for name in data["runs"]])
+    return [folder.parent / name for name in names]
 
 
 def load_rounds(folder: Path) -> "pd.DataFrame":

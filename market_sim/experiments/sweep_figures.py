@@ -21,7 +21,7 @@ from market_sim.experiments.figures import (
     say,
     styled,
 )
-from market_sim.experiments.sweep_table import SweepTable
+from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable
 from market_sim.experiments.words import PER, TITLES
 from market_sim.theory.arrays import Array
 from market_sim.theory.inference import mean_difference
@@ -34,6 +34,8 @@ MOST_AXES = 6
 MOST_DRAWN = 1200
 """Points of a panel: a picture is a file to be sent."""
 TENTHS = 10
+CROWD = 300
+"""Runs from which on points are small, and the most extreme of them left out."""
 
 UNITS = {"inefficiency": ("%", 100.0), "accuracy": ("%", 100.0), "outside_share": ("%", 100.0)}
 AXIS_LABELS = {"users.beta": BETA_LABEL, "market.margin": "margin over cost"}
@@ -76,50 +78,67 @@ def sweep_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
         _label_x(ax, table, x, hue, values)
     sns.despine(fig=fig)
     if hue is not None and x is not None:
-        legend_beside(
-            fig,
-            [
-                Line2D(
-                    [],
-                    [],
-                    color=SERIES[i % len(SERIES)],
-                    marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
-                    label=_named(value),
-                )
-                for i, value in enumerate(values)
-            ],
-        )
+        _legend(fig, hue, values)
     replicates = frame["replicate"].nunique()
-    rest = [axis for axis in table.axes if axis not in (x, hue) and frame[axis].nunique() > 1]
-    note = ["Each point is a run." if scattered else "Means"]
-    if not scattered:
-        note[0] += f" over {', '.join(rest)}" if rest else ""
-        note[0] += f"{' and' if rest else ' over'} {replicates} replicates" if replicates > 1 else ""
-        note[0] += "; bands: 95 % intervals over replicates." if replicates > 1 else "."
-    say(fig, f"{table.name}: {_finding(frame, measures[0], x, hue, values)}", " ".join(note))
+    over = [axis for axis in table.axes if axis not in (x, hue) and frame[axis].nunique(dropna=False) > 1]
+    over += [f"{replicates} replicates"] if replicates > 1 else []
+    if scattered or not over:
+        note = f"Each point is {'an exact solution' if table.kind == 'solve' else 'a run'}."
+    else:
+        note = f"Means over {', '.join(over[:-1]) + ' and ' if over[:-1] else ''}{over[-1]}"
+        note += "; bands: 95 % intervals over replicates." if replicates > 1 else "."
+    say(fig, f"{table.name}: {_finding(frame, measures[0], hue, values)}", note)
     return fig
 
 
+def _legend(fig: Figure, hue: str, values: Sequence[object]) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=SERIES[i % len(SERIES)],
+            marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
+            label=_named(value)
+            if isinstance(value, str)
+            else f"{AXIS_LABELS.get(hue, hue)} = {_named(value)}",
+        )
+        for i, value in enumerate(values)
+    ]
+    legend_beside(fig, handles)
+
+
 def _sampled_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
-    """Two measures over each axis of a sampled design: points, and means of tenths of them in order."""
+    """Two measures over each axis of a sampled design: points, and means of tenths of them in order; a colour
+    for each value of an axis of names."""
     frame = table.ok
+    few = [axis for axis in table.named if 1 < frame[axis].nunique() <= len(SERIES)]
+    hue = few[0] if few else None
+    values = list(dict.fromkeys(frame[hue])) if hue else [None]
     axes = [axis for axis in table.numeric if frame[axis].nunique() > 1][:MOST_AXES]
     shown = [name for name in (measures[0], "inefficiency") if name in measures]
     shown = list(dict.fromkeys(shown))
-    every = max(1, len(frame) // MOST_DRAWN)
+    every, crowded = max(1, len(frame) // MOST_DRAWN), len(frame) > CROWD
     fig = new_figure(1.0 + 1.9 * len(shown))
     panels = fig.subplots(len(shown), max(1, len(axes)), squeeze=False, sharey="row")
     for row, measure in zip(panels, shown, strict=True):
         unit, factor = UNITS.get(measure, (USD_LABEL, float(PER)))
         known = frame[frame[measure].notna()]
-        y = factor * known[measure].to_numpy(dtype=float)
+        y_all = factor * known[measure].to_numpy(dtype=float)
         for ax, axis in zip(row, axes, strict=False):
-            x = known[axis].to_numpy(dtype=float)
-            ax.plot(x[::every], y[::every], ".", ms=2, alpha=0.35, color=SERIES[0], mew=0, rasterized=True)
-            parts = np.array_split(np.argsort(x, kind="stable"), min(TENTHS, len(x)))
-            middles = [[float(column[part].mean()) for part in parts] for column in (x, y)]
-            ax.plot(*middles, color=SERIES[1], lw=1.6)
-            ax.set_ylim(*np.quantile(y, [0.005, 0.995]))
+            for place, value in enumerate(values):
+                part = known if hue is None else known[known[hue] == value]
+                x, y = part[axis].to_numpy(dtype=float), factor * part[measure].to_numpy(dtype=float)
+                points, line = (SERIES[place], SERIES[place]) if hue else (SERIES[0], SERIES[1])
+                size = 2 if crowded else 6
+                ax.plot(
+                    x[::every], y[::every], ".", ms=size, alpha=0.35, color=points, mew=0, rasterized=True
+                )
+                tenths = np.array_split(np.argsort(x, kind="stable"), min(TENTHS, len(x)))
+                middles = [[float(column[tenth].mean()) for tenth in tenths] for column in (x, y)]
+                ax.plot(*middles, color=line, lw=1.6)
+            low, high = np.quantile(y_all, [0.005, 0.995])
+            if crowded and low < high:  # a measure may be the same everywhere
+                ax.set_ylim(low, high)
             if table.ranges.get(axis, (0, 0, ""))[2] == "log":
                 log_axis(ax.xaxis)
             ax.tick_params(axis="x", labelsize=6, rotation=30)
@@ -130,8 +149,11 @@ def _sampled_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
     sns.despine(fig=fig)
     note = "Points: runs"
     note += f" (one in {every})" if every > 1 else ""
-    note += ", the most extreme hundredth left out; lines: means of tenths of all runs along the axis."
-    say(fig, f"{table.name}: {_finding(frame, measures[0], None, None, ())}", note)
+    note += ", the most extreme hundredth left out" if crowded else ""
+    note += "; lines: means of tenths of them along the axis."
+    if hue is not None:
+        _legend(fig, hue, values)
+    say(fig, f"{table.name}: {_finding(frame, measures[0], hue, values)}", note)
     return fig
 
 
@@ -189,9 +211,7 @@ def _label_x(ax: Axes, table: SweepTable, x: str | None, hue: str | None, values
     ax.set_xlabel(AXIS_LABELS.get(x, x))
 
 
-def _finding(
-    frame: "pd.DataFrame", measure: str, x: str | None, hue: str | None, values: Sequence[object]
-) -> str:
+def _finding(frame: "pd.DataFrame", measure: str, hue: str | None, values: Sequence[object]) -> str:
     """Where the first measure is highest."""
     name = TITLES.get(measure, measure.replace("_", " "))
     text = f"{name} from {PER * frame[measure].min():.2f} to {PER * frame[measure].max():.2f} {USD_LABEL}"
@@ -199,7 +219,10 @@ def _finding(
         return text
     means = {value: float(frame[frame[hue] == value][measure].mean()) for value in values}
     best = max(means, key=lambda value: means[value])
-    return f"{text}, on average most with {_named(best)} ({PER * means[best]:.2f})"
+    name = _named(best) if isinstance(best, str) else f"{hue} = {_named(best)}"
+    if best == AS_IN_BASE:
+        name = f"{hue} {AS_IN_BASE}"
+    return f"{text}, on average most with {name} ({PER * means[best]:.2f})"
 
 
 def _named(value: object) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from market_sim.experiments.figures import svg_bytes
 from market_sim.experiments.html import Cell, Picture, Section, Table, Words
 from market_sim.experiments.sweep_figures import sweep_figure
-from market_sim.experiments.sweep_table import SweepTable, by_point, contrasts, read_sweep
+from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable, by_point, contrasts, read_sweep
 from market_sim.experiments.words import PER, SHARES, TITLES, usd_text
 
 MEASURES = {
@@ -66,9 +66,10 @@ def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
         figure = sweep_figure(table, table.measures(DRAWN.get(table.kind, DRAWN["run"])))
         says = (figure.get_suptitle() or table.name).replace("\n", " ")
         parts.append(Picture(svg=svg_bytes(figure, {"sweep": table.name}), says=says))
-        parts += [
+        compared = [
             _contrasts(table, axis, measures) for axis in table.named if table.frame[axis].nunique() > 1
         ]
+        parts += [found for found in compared if found.rows]
     else:
         parts.append(Words(points=["No run of this sweep went well; the errors are below."]))
     sections = [Section(title="What it found", parts=parts)]
@@ -120,7 +121,7 @@ def _points(table: SweepTable, measures: list[str]) -> Table:
         cells.append(Cell(text=f"{row['runs']:,}", number=float(row["runs"])))
         rows.append(cells)
     several = table.frame["replicate"].nunique() > 1
-    caption = f"Means over replicates{' with half of a 95 % interval' if several else ''}"
+    caption = "Means over replicates with half of a 95 % interval" if several else "One run each"
     if len(frame) > MOST_POINTS:
         caption += f"; the first {MOST_POINTS:,} of {len(frame):,} points, all are in table.parquet"
     return Table(
@@ -183,5 +184,6 @@ def p_text(p: float) -> str:
 
 def _axis_cell(value: Any) -> Cell:
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
-        return Cell(text=f"{value:.6g}", number=float(value) if np.isfinite(value) else None)
+        known = bool(np.isfinite(value))
+        return Cell(text=f"{value:.6g}" if known else AS_IN_BASE, number=float(value) if known else None)
     return Cell(text=str(value))

@@ -19,6 +19,7 @@ from market_sim.theory.inference import MeanDifference, compared, mean_differenc
 if TYPE_CHECKING:
     import pandas as pd
 
+AS_IN_BASE = "as in the base"
 BOOKKEEPING = ("point", "replicate", "seed", "status", "error")
 
 
@@ -85,7 +86,9 @@ def read_sweep(folder: Path | str) -> SweepTable:
         design=str(design.get("kind", "grid")) if isinstance(design, Mapping) else "grid",
         axes=tuple(name for name in axes if name not in BOOKKEEPING),
         ranges={name: _range(value) for name, value in ranges.items() if _is_range(value)},
-        frame=frame.assign(**{axis: frame[axis].astype(str) for axis in axes if _is_mixed(frame[axis])}),
+        frame=frame.assign(
+            **{axis: _as_names(frame[axis]) for axis in axes if frame[axis].dtype.kind == "O"}
+        ),
     )
 
 
@@ -106,9 +109,9 @@ def _range(value: Mapping[str, Any]) -> tuple[float, float, str]:
     return float(value["from"]), float(value["to"]), str(value.get("scale", "linear"))
 
 
-def _is_mixed(column: Any) -> bool:
-    """Whether a column holds what is neither numbers nor names: tables, or several kinds."""
-    return column.dtype.kind == "O" and not all(isinstance(value, str) for value in column)
+def _as_names(column: Any) -> Any:
+    """A column of what is no numbers as texts; empty cells, where a setting says nothing, get a name."""
+    return column.where(column.notna(), AS_IN_BASE).astype(str)
 
 
 # --- What it says -----------------------------------------------------------------------------------

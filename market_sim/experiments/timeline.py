@@ -17,7 +17,7 @@ from market_sim.experiments.build import (
     start_levels_of,
 )
 from market_sim.experiments.people import experience_of, users_of
-from market_sim.experiments.scenario import Event, Scenario, changed
+from market_sim.experiments.scenario import DIFFER, Event, Scenario, changed
 from market_sim.simulation.parts import Parts
 from market_sim.theory.arrays import Array
 
@@ -29,6 +29,11 @@ class Timeline:
     first: Parts
     later: dict[int, Parts]
 
+    def with_seed(self, seed: int) -> "Timeline":
+        """The same with another seed, where nothing in it was drawn (`draws_nothing`)."""
+        later = {number: parts.with_seed(seed) for number, parts in self.later.items()}
+        return Timeline(first=self.first.with_seed(seed), later=later)
+
     @property
     def last(self) -> Parts:
         """What is played after the last event: what summaries of the run measure."""
@@ -38,6 +43,14 @@ class Timeline:
     def markets(self) -> list[Market]:
         """All markets the run passes through, in their order."""
         return list(dict.fromkeys(parts.market for parts in (self.first, *self.later.values())))
+
+
+def draws_nothing(scenario: Scenario) -> bool:
+    """Whether everything before the first round is the same for every seed: users of no distribution or type,
+    who know what offers are worth."""
+    users = scenario.users
+    drawn = users.types is not None or any(isinstance(getattr(users, key), dict) for key in DIFFER)
+    return not drawn and users.information == "full"
 
 
 def timeline_of(scenario: Scenario) -> Timeline:

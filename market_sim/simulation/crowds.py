@@ -1,6 +1,7 @@
 """Who asks about what in a round, and the randomness they bring (docs/round.md, step 4)."""
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -13,13 +14,32 @@ from market_sim.theory.streams import Role, stream
 
 def shocks_of(parts: Parts, now: int) -> Shocks:
     """The randomness of a round: the same under every regime, whatever happened before."""
-    choice, outcome, audit = (
-        stream(parts.seed, role, round=now) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)
-    )
     if not parts.users.individuals:
+        choice, outcome, audit = (
+            stream(parts.seed, role, round=now) for role in (Role.CHOICES, Role.OUTCOMES, Role.AUDITS)
+        )
         return Shocks(choice=choice, outcome=outcome, audit=audit)
     u = len(parts.users.beta)
-    return Shocks(choice=choice.random(u), outcome=outcome.random(u), audit=audit.random(u))
+    draw = _remembered_draws if u <= FEW_USERS else _draws
+    audited = parts.regime.terms.audit_probability > 0  # no number is below a probability of nothing
+    return Shocks(
+        choice=draw(parts.seed, Role.CHOICES, now, u),
+        outcome=draw(parts.seed, Role.OUTCOMES, now, u),
+        audit=draw(parts.seed, Role.AUDITS, now, u) if audited else np.ones(u),
+    )
+
+
+FEW_USERS = 1000
+"""Users up to whom the draws of a round are remembered: all points of a sweep meet the same ones."""
+
+
+def _draws(seed: int, role: Role, now: int, n_users: int) -> Array:
+    drawn = stream(seed, role, round=now).random(n_users)
+    drawn.setflags(write=False)
+    return drawn
+
+
+_remembered_draws = lru_cache(maxsize=12_000)(_draws)  # a hundred seeds of fifty rounds; at most 96 MB
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from market_sim.economy.market import games_of
+from market_sim.economy.market import Market, games_of
 from market_sim.simulation.parts import Parts
 from market_sim.theory.arrays import Array
 from market_sim.theory.convergence import nearest_equilibrium
@@ -50,7 +50,8 @@ def nearness(parts: Parts, profiles: Array) -> Nearness:
     """
     number, of, ties = np.zeros(len(profiles), dtype=np.int64), 1, False
     providers_off, steps = np.zeros((2, len(profiles)), dtype=np.int64)
-    for task, found in enumerate(_listed(parts)):
+    beta, scale = float(parts.users.beta[0]), float(parts.users.value_scale[0])
+    for task, found in enumerate(_listed(parts.open_market, beta, scale)):
         played = profiles[:, task]
         index, off = nearest_equilibrium(played, found.levels)
         steps += np.abs(played - found.levels[index]).sum(axis=1)
@@ -59,9 +60,9 @@ def nearness(parts: Parts, profiles: Array) -> Nearness:
     return Nearness(number=number, providers_off=providers_off, level_steps=steps, of=of, ties=ties)
 
 
-@lru_cache(maxsize=8)
-def _listed(parts: Parts) -> tuple[Equilibria, ...]:
+@lru_cache(maxsize=64)
+def _listed(market: Market, beta: float, value_scale: float) -> tuple[Equilibria, ...]:
     """The equilibria of each task."""
-    beta, scale = parts.users.beta[0], parts.users.value_scale[0]
-    tasks = range(parts.market.n_tasks)
-    return tuple(equilibria(games_of(parts.open_market, task, beta, scale)) for task in tasks)
+    return tuple(
+        equilibria(games_of(market, task, np.asarray(beta), value_scale)) for task in range(market.n_tasks)
+    )

@@ -5,9 +5,10 @@ generators: a round's randomness is made from the seed, the purpose and the roun
 be kept, compared and played on.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from typing import Any, Literal
 
 import numpy as np
 
@@ -91,6 +92,33 @@ class Parts:
     def askers(self) -> tuple[UserPopulation, ...]:
         """The users weighted by how often they ask for each task."""
         return tuple(self.users.asking(task) for task in range(self.market.n_tasks))
+
+    @cached_property
+    def recall(self) -> Callable[..., Any]:
+        """`recall(measure, actions)` is measure(self, actions), remembered: markets settle or cycle, and meet
+        the same profiles with other seeds.
+
+        measure  of a profile and the parts, whatever their seed
+        actions  the bytes of (T, N) whole numbers, as `profile_of` reads them
+        """
+        actions = self.regime.actions(self.regime, self.open_market, 0).allowed.size
+        most = max(8, min(4096, MOST_REMEMBERED // actions))
+        return lru_cache(maxsize=most)(lambda measure, actions: measure(self, actions))
+
+    def with_seed(self, seed: int) -> "Parts":
+        """The same with another seed, and with what is remembered."""
+        other = replace(self, seed=seed)
+        vars(other)["recall"] = self.recall
+        return other
+
+    def profile_of(self, actions: bytes) -> Array:
+        """The (T, N) actions that gave these bytes."""
+        shape = (self.market.n_tasks, self.market.n_providers)
+        return np.frombuffer(actions, dtype=np.int64).reshape(shape)
+
+
+MOST_REMEMBERED = 500_000
+"""Payoffs that are remembered, which bounds the profiles; they are three or four numbers each."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -44,10 +44,16 @@ def movers(parts: Parts, now: int) -> Array:
     in_turn = np.zeros(n, dtype=bool)
     in_turn[parts.present[order[turn]]] = True
     if parts.activation == "default":
-        in_turn |= np.array([rule.information != "reply" for rule in parts.rules])
+        in_turn |= _out_of_turn(parts.rules)
     elif parts.activation == "simultaneous":
         in_turn[:] = True
     return in_turn if parts.active is None else in_turn & parts.active
+
+
+@lru_cache(maxsize=64)
+def _out_of_turn(rules: tuple[Rule, ...]) -> Array:
+    """Who revises every round: all but those who reply to the others' standing offers, (N,) bool."""
+    return np.array([rule.information != "reply" for rule in rules])
 
 
 def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now: int) -> Array:
@@ -68,7 +74,7 @@ def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now
                 continue
             payoffs = None
             if rule.information == "reply":
-                seen = counterfactual(parts, state.actions, users, task, place[who])
+                seen = _seen_by(parts, state.actions, users, task, place[who])
                 payoffs = Payoffs(seen.relative, seen.logs)
             view = View(
                 current=state.actions[task, who],
@@ -78,11 +84,13 @@ def revise(parts: Parts, state: State, users: UserPopulation, moving: Array, now
                 payoffs=payoffs,
             )
             count = len(grid.level) if rule.functions.draws is None else rule.functions.draws
-            names = [learner_name(parts.market, i, task) for i in who]
-            drawn = [uniforms(parts.seed, Role.LEARNING, name, now, count) for name in names]
+            drawn = np.empty((len(who), 0))
+            if count:
+                names = [learner_name(parts.market, i, task) for i in who]
+                drawn = np.stack([uniforms(parts.seed, Role.LEARNING, n, now, count) for n in names])
             everybody = len(rows) == len(members) * market.n_tasks
             remembered = memory if everybody else take(memory, task * len(members) + rows)
-            actions[task, who] = rule.functions.act(remembered, view, np.stack(drawn))
+            actions[task, who] = rule.functions.act(remembered, view, drawn)
     return actions
 
 
@@ -110,7 +118,12 @@ def learn(
     per_request = np.divide(profit_usd, requests, out=np.zeros_like(profit_usd), where=requests > 0)
     memories = []
     for (rule, members), memory in zip(groups(parts.rules), state.memories, strict=True):
-        here = np.flatnonzero(np.isin(members, parts.present))
+        if not rule.functions.learns:
+            memories.append(memory)
+            continue
+        here = np.arange(len(members))
+        if parts.active is not None:
+            here = np.flatnonzero(parts.active[members])
         if not len(here):
             memories.append(memory)
             continue
@@ -142,7 +155,7 @@ def _feedback(
     scale = stakes(regime, market, task, parts.askers[task])[place]
     told: dict[str, Any] = {}
     if rule.information == "full":
-        seen = counterfactual(parts, state.actions, users, task, place)
+        seen = _seen_by(parts, state.actions, users, task, place)
         told["payoffs"] = Payoffs(seen.usd() / scale[:, None], seen.logs)
     everybody = (len(who), parts.market.n_providers)
     if rule.information in ("own", "actions", "rivals"):
@@ -174,6 +187,29 @@ def _joined(told: list[Feedback]) -> Feedback:
         elif first is not None:
             parts[name] = np.concatenate(columns)
     return Feedback(**parts)
+
+
+def _seen_by(parts: Parts, actions: Array, users: UserPopulation, task: int, place: Array) -> Seen:
+    """`counterfactual`, from what is remembered of all providers where that is the same to the last bit."""
+    if users is not parts.users or not users.alike or parts.regime.bids:
+        return counterfactual(parts, actions, users, task, place)
+    return payoffs_of_all(parts, actions, task).rows(place)
+
+
+def payoffs_of_all(parts: Parts, actions: Array, task: int) -> Seen:
+    """`counterfactual` for everybody in the market before users who remember nothing.
+
+    The same profile is asked about when providers revise, when the round is measured and when the run is.
+    """
+    return parts.recall(_payoffs, actions.astype(np.int64, copy=False).tobytes())[task]
+
+
+def _payoffs(parts: Parts, actions: bytes) -> tuple[Seen, ...]:
+    """The payoffs of each task."""
+    profile, everybody = parts.profile_of(actions), np.arange(len(parts.present))
+    return tuple(
+        counterfactual(parts, profile, parts.users, task, everybody) for task in range(parts.market.n_tasks)
+    )
 
 
 def counterfactual(parts: Parts, actions: Array, users: UserPopulation, task: int, place: Array) -> Seen:

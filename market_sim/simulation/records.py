@@ -12,8 +12,8 @@ from market_sim.economy.market import Market, UserPopulation
 from market_sim.economy.regime import Regime
 from market_sim.simulation.nearness import nearness, no_equilibria
 from market_sim.simulation.parts import Parts, State
-from market_sim.simulation.providers import counterfactual
-from market_sim.simulation.trading import Trade
+from market_sim.simulation.providers import counterfactual, payoffs_of_all
+from market_sim.simulation.trading import Trade, recalls_trade, trade
 from market_sim.theory.arrays import Array
 from market_sim.theory.welfare import hhi, inefficiency
 
@@ -95,30 +95,27 @@ def record_of(parts: Parts, state: State, users: UserPopulation, trade: Trade) -
     """The record of a round.  users  with what they remember and believe."""
     people = parts.users.n_people
     welfare, user_value, profit, unserved = _surplus(parts, trade.ledger, _unserved(parts, trade))
-    expected_welfare, _, _, _ = expected = _surplus(parts, trade.expected, trade.unserved)
+    if recalls_trade(parts, users):
+        expected = parts.recall(_standing_measures, state.actions.tobytes())
+    else:
+        expected = _expected_measures(parts, trade)
     requests = np.sum([one.requests for one in trade.ledger], axis=0)
     served = float(requests.sum())
-    best, first = _over_tasks(parts, _yardsticks)
     costly = state.round % parts.metrics_every == 0
     row = RoundRow(
         round=state.round,
         welfare_usd=welfare,
-        expected_welfare_usd=expected_welfare,
         user_value_usd=user_value,
-        expected_user_value_usd=expected[1],
-        log_sum_surplus_usd=_log_sum_surplus(parts, trade),
         price_usd=_total(trade.ledger, "revenue_usd") / people,
-        expected_price_usd=_total(trade.expected, "revenue_usd") / people,
         provider_profit_usd=profit,
         tokens_per_query=_total(trade.ledger, "tokens") / people,
         accuracy=_total(trade.ledger, "correct") / served if served > 0 else float("nan"),
         outside_share=unserved / people,
         hhi=hhi(requests / people),
-        inefficiency=float(inefficiency(best, expected_welfare)),
-        first_best_gap_usd=first - expected_welfare,
         nashconv_usd=nashconv(parts, state, users) if costly else float("nan"),
         equilibrium_steps=_equilibrium_steps(parts, state) if costly else float("nan"),
         estimate_error_usd=_estimate_error(parts, state) if costly else float("nan"),
+        **expected,
     )
     return Record(
         actions=state.actions,
@@ -126,6 +123,24 @@ def record_of(parts: Parts, state: State, users: UserPopulation, trade: Trade) -
         providers=_provider_rows(parts, state, trade),
         requests=_request_rows(parts, trade) if parts.keep_requests else None,
     )
+
+
+def _expected_measures(parts: Parts, trade: Trade) -> dict[str, float]:
+    """Those columns of a row that are expectations."""
+    welfare, user_value, _, _ = _surplus(parts, trade.expected, trade.unserved)
+    best, first = _over_tasks(parts, _yardsticks)
+    return {
+        "expected_welfare_usd": welfare,
+        "expected_user_value_usd": user_value,
+        "log_sum_surplus_usd": _log_sum_surplus(parts, trade),
+        "expected_price_usd": _total(trade.expected, "revenue_usd") / parts.users.n_people,
+        "inefficiency": float(inefficiency(best, welfare)),
+        "first_best_gap_usd": first - welfare,
+    }
+
+
+def _standing_measures(parts: Parts, actions: bytes) -> dict[str, float]:
+    return _expected_measures(parts, trade(parts, parts.profile_of(actions), parts.users, None))
 
 
 def _total(ledgers: tuple[Ledger, ...], column: str) -> float:
@@ -190,23 +205,25 @@ def _best_and_first_best(regime: Regime, market: Market, task: int, users: UserP
 def nashconv(parts: Parts, state: State, users: UserPopulation) -> float:
     """Sum over providers of what each could add by a unilateral move, USD per request; tasks apart.
 
-    Remembered by the actions where users remember nothing, because markets settle.
+    Remembered by the actions where users remember nothing.
     """
     if users is parts.users:
-        return _remembered_nashconv(parts, state.actions.tobytes())
+        return parts.recall(_standing_nashconv, state.actions.tobytes())
     return _nashconv(parts, state.actions, users)
 
 
-@lru_cache(maxsize=16)
-def _remembered_nashconv(parts: Parts, actions: bytes) -> float:
-    return _nashconv(parts, _actions_from(parts, actions), parts.users)
+def _standing_nashconv(parts: Parts, actions: bytes) -> float:
+    return _nashconv(parts, parts.profile_of(actions), parts.users)
 
 
 def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
     everybody = np.arange(len(parts.present))
 
     def gains(parts: Parts, task: int) -> Array:
-        usd = counterfactual(parts, actions, users, task, everybody).usd()
+        if users is parts.users:
+            usd = payoffs_of_all(parts, actions, task).usd()
+        else:
+            usd = counterfactual(parts, actions, users, task, everybody).usd()
         return (usd.max(axis=1) - usd[everybody, actions[task, parts.present]]).sum()
 
     return float(_over_tasks(parts, gains))
@@ -215,18 +232,11 @@ def _nashconv(parts: Parts, actions: Array, users: UserPopulation) -> float:
 def _equilibrium_steps(parts: Parts, state: State) -> float:
     if no_equilibria(parts) is not None:
         return float("nan")
-    return _remembered_steps(parts, state.actions.tobytes())
+    return parts.recall(_steps, state.actions.tobytes())
 
 
-@lru_cache(maxsize=16)
-def _remembered_steps(parts: Parts, actions: bytes) -> float:
-    return float(nearness(parts, _actions_from(parts, actions)[None][:, :, parts.present]).level_steps[0])
-
-
-def _actions_from(parts: Parts, actions: bytes) -> Array:
-    """The (T, N) actions that gave these bytes."""
-    shape = (parts.market.n_tasks, parts.market.n_providers)
-    return np.frombuffer(actions, dtype=np.int64).reshape(shape)
+def _steps(parts: Parts, actions: bytes) -> float:
+    return float(nearness(parts, parts.profile_of(actions)[None][:, :, parts.present]).level_steps[0])
 
 
 def _estimate_error(parts: Parts, state: State) -> float:
@@ -250,6 +260,8 @@ def _estimate_error(parts: Parts, state: State) -> float:
 
 def _provider_rows(parts: Parts, state: State, trade: Trade) -> ProviderRows:
     rows = [_rows_of_task(parts, state, task, ledger) for task, ledger in enumerate(trade.ledger)]
+    if len(rows) == 1:
+        return ProviderRows(**{name: column[None] for name, column in rows[0].items()})
     return ProviderRows(**{name: np.stack([row[name] for row in rows]) for name in rows[0]})
 
 
@@ -267,6 +279,8 @@ def _rows_of_task(parts: Parts, state: State, task: int, ledger: Ledger) -> dict
     level = label + np.divide(above, ledger.requests, out=np.zeros_like(above), where=served)
 
     def everybody(column: Array, absent: float) -> Array:
+        if len(column) == n:
+            return column
         whole = np.full(n, absent)
         whole[parts.present] = column
         return whole

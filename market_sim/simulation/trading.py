@@ -19,7 +19,7 @@ from market_sim.economy.ledger import (
     quality_of,
 )
 from market_sim.economy.market import Market, UserPopulation
-from market_sim.economy.regime import Settlement, Shocks
+from market_sim.economy.regime import Match, Settlement, Shocks
 from market_sim.simulation.capacity import drawn_sales, expected_within_capacity
 from market_sim.simulation.crowds import crowds_of, shocks_of
 from market_sim.simulation.parts import Parts
@@ -62,6 +62,15 @@ class Trade:
     arrived: tuple[float, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Expectation:
+    """What is to be expected of a profile before users who remember nothing, task by task; as in `Trade`."""
+
+    matches: tuple[Match, ...]
+    expected: tuple[Ledger, ...]
+    unserved: tuple[float, ...]
+
+
 def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) -> Trade:
     """The trade of round `now` with these actions (T, N); in expectation only where `now` is None.
 
@@ -74,51 +83,82 @@ def trade(parts: Parts, actions: Array, users: UserPopulation, now: int | None) 
     drawing = now is not None and parts.demand == "sampled"
     plain = market.n_tasks == 1 and parts.capacity is None
     shocks = shocks_of(parts, now) if drawing and now is not None else None
-
-    matches = [
-        parts.regime.match(parts.regime, market, t, standing[t], asked[t], shocks if plain else None)
-        for t in range(market.n_tasks)
-    ]
-    lots, unserved = [m.expected for m in matches], [m.unserved for m in matches]
-    if parts.capacity is not None:
-        lots, unserved = expected_within_capacity(parts, standing, asked, matches)
-    audits = parts.regime.terms.audit_probability
-    expected = tuple(
-        _settled(parts, market, t, standing, lots[t], expected_outcomes(market, t, lots[t], audits))[0]
-        for t in range(market.n_tasks)
-    )
-    log_sums = tuple(m.log_sum_usd for m in matches)
+    if recalls_trade(parts, users):
+        found = parts.recall(_standing_expectation, actions.astype(np.int64, copy=False).tobytes())
+    else:
+        found = _expectation(parts, standing, asked, shocks if plain else None)
+    log_sums = tuple(m.log_sum_usd for m in found.matches)
     if shocks is None or now is None:
         return Trade(
-            expected=expected,
-            ledger=expected,
-            unserved=tuple(unserved),
+            expected=found.expected,
+            ledger=found.expected,
+            unserved=found.unserved,
             log_sum_usd=log_sums,
             drawn=None,
             arrived=tuple(users.n_people for users in asked),
         )
     arrived: tuple[float, ...] = (parts.users.n_people,)
     if plain:
-        sold = [matches[0].sales]
+        sold = [_sales(parts, found.matches[0], standing[0], asked[0], shocks)]
     else:
         crowds = crowds_of(parts, facing, shocks, now)
         arrived = tuple(crowd.users.n_people for crowd in crowds)
         sold = drawn_sales(parts, standing, crowds, now)
     ledgers, drawn = [], []
-    for t, (row, found) in enumerate(sold):
-        outcomes = _outcomes(parts, market, t, found, row, shocks)
-        ledger, money = _settled(parts, market, t, standing, found, outcomes)
+    for t, (row, lots) in enumerate(sold):
+        outcomes = _outcomes(parts, market, t, lots, row, shocks)
+        ledger, money = _settled(parts, market, t, standing, lots, outcomes)
         ledgers.append(ledger)
-        quality = quality_of(market, t, found, outcomes)
-        drawn.append(Drawn(row=row, lots=found, outcomes=outcomes, money=money, quality=quality))
+        quality = quality_of(market, t, lots, outcomes)
+        drawn.append(Drawn(row=row, lots=lots, outcomes=outcomes, money=money, quality=quality))
     return Trade(
-        expected=expected,
+        expected=found.expected,
         ledger=tuple(ledgers),
-        unserved=tuple(unserved),
+        unserved=found.unserved,
         log_sum_usd=log_sums,
         drawn=tuple(drawn),
         arrived=arrived,
     )
+
+
+def recalls_trade(parts: Parts, users: UserPopulation) -> bool:
+    """Whether what is to be expected of a profile is remembered: where users are alike and remember nothing.
+
+    In an auction, what is drawn and what is expected come of the same comparison of bids.
+    """
+    return users is parts.users and users.alike and not parts.regime.bids
+
+
+def _expectation(
+    parts: Parts, standing: Array, asked: tuple[UserPopulation, ...], shocks: Shocks | None
+) -> Expectation:
+    """What is to be expected of actions (T, P) of those in the market; with shocks, matches are drawn too."""
+    market, audits = parts.open_market, parts.regime.terms.audit_probability
+    tasks = range(market.n_tasks)
+    matches = [parts.regime.match(parts.regime, market, t, standing[t], asked[t], shocks) for t in tasks]
+    lots, unserved = [m.expected for m in matches], [m.unserved for m in matches]
+    if parts.capacity is not None:
+        lots, unserved = expected_within_capacity(parts, standing, asked, matches)
+    expected = tuple(
+        _settled(parts, market, t, standing, lots[t], expected_outcomes(market, t, lots[t], audits))[0]
+        for t in tasks
+    )
+    return Expectation(matches=tuple(matches), expected=expected, unserved=tuple(unserved))
+
+
+def _standing_expectation(parts: Parts, actions: bytes) -> Expectation:
+    return _expectation(parts, parts.profile_of(actions)[:, parts.present], parts.askers, None)
+
+
+def _sales(
+    parts: Parts, match: Match, standing: Array, asked: UserPopulation, shocks: Shocks
+) -> tuple[Array, Lots]:
+    """The row of each lot that is drawn in a market of one task, and the lots."""
+    if match.drawn is not None:
+        return match.sales
+    if match.shares is not None and isinstance(shocks.choice, np.ndarray):
+        return match.sales_to(asked, shocks.choice)
+    return parts.regime.match(parts.regime, parts.open_market, 0, standing, asked, shocks).sales
 
 
 def _settled(

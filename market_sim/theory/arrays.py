@@ -1,5 +1,6 @@
 """Small tools for arrays of logarithms, shared by the solvers."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,14 +41,21 @@ def log_difference(larger: Array, smaller: Array) -> Array:
 def at_levels(array: Array, levels: Array) -> Array:
     """array[..., i, levels[..., i]]: one entry per provider, (..., N) from (..., N, K)."""
     array, levels = np.asarray(array), np.asarray(levels)
-    if array.ndim == 2 and levels.ndim == 1:  # the same, many times faster
-        return array[np.arange(len(levels)), levels]
+    if array.ndim == 2 and levels.ndim == 1:  # one market, as in every round of play
+        return array[_places(len(levels)), levels]
     batch = np.broadcast_shapes(array.shape[:-1], levels.shape)
     return np.take_along_axis(
         np.broadcast_to(array, (*batch, array.shape[-1])),
         np.broadcast_to(levels, batch)[..., None],
         axis=-1,
     )[..., 0]
+
+
+@lru_cache(maxsize=64)
+def _places(n: int) -> Array:
+    places = np.arange(n)
+    places.setflags(write=False)
+    return places
 
 
 def _log(x: Array) -> Array:

@@ -59,7 +59,12 @@ def log_sum_surplus(values: Array, beta: Array | float, outside_value: Array | f
     """
     beta = np.asarray(beta, dtype=float)
     outside_value = np.asarray(outside_value, dtype=float)
-    gain = log_total(values, beta, outside_value) - beta * outside_value
+    return surplus_from_outside(beta * outside_value - log_total(values, beta, outside_value), beta)
+
+
+def surplus_from_outside(log_outside: Array, beta: Array | float) -> Array:
+    """The same from the log of the share that buys nothing, (...): ln s_0 = beta v_0 - ln D."""
+    gain, beta = 0.0 - np.asarray(log_outside), np.asarray(beta, dtype=float)
     with np.errstate(over="ignore"):  # a beta next to nothing: infinite
         return np.divide(gain, beta, out=np.full(gain.shape, np.inf), where=beta > 0)
 

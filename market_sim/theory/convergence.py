@@ -217,6 +217,49 @@ def batch_means(series: Array, *, confidence: float = 0.95, batches: int = 20) -
     )
 
 
+def standard_errors(table: Array, *, batches: int = 20) -> tuple[Array, Array]:
+    """Means of several correlated series and their standard errors by batch means, (C,) each.
+
+    table  (C, n), one series per row, warm-up dropped; NaN where a series has no observation.
+    The standard error is the half-width of `batch_means` over Student's t.  NaN for a mean of nothing, and
+    for the error of fewer than two observations or of infinite ones.
+
+    >>> means, errors = standard_errors(np.array([[1.0, 2.0, 3.0, 4.0]]), batches=2)
+    >>> means.tolist(), errors.tolist()
+    ([2.5], [1.0])
+    """
+    table = np.asarray(table, dtype=float)
+    means, errors = np.full((2, len(table)), np.nan)
+    there = ~np.isnan(table)
+    whole, infinite = there.all(axis=1) & (table.shape[1] > 0), np.isinf(table).any(axis=1)
+    at = whole & ~infinite
+    if at.any():
+        means[at], errors[at] = _batched(table[at], batches)
+    for row in np.flatnonzero(~at & there.any(axis=1)):
+        if infinite[row]:
+            means[row] = table[row, np.flatnonzero(np.isinf(table[row]))[0]]
+        else:
+            (means[row],), (errors[row],) = _batched(table[row, there[row]][None], batches)
+    return means, errors
+
+
+def _batched(table: Array, batches: int) -> tuple[Array, Array]:
+    """Means (C,) of finite series (C, n) and their standard errors; NaN for fewer than two observations."""
+    n = table.shape[1]
+    # From each series' first value on, in units of its largest deviation: a constant has no error at all.
+    x = table - table[:, :1]
+    size = np.abs(x).max(axis=1, initial=0.0)
+    x = x / np.where(size > 0, size, 1.0)[:, None]
+    mean, errors, many = x.mean(axis=1), np.full(len(table), np.nan), min(batches, n)
+    if many >= 2:
+        starts = np.arange(many) * n // many
+        lengths = np.diff(starts, append=n)
+        parts = np.add.reduceat(x, starts, axis=1) / lengths
+        variance = (lengths * (parts - mean[:, None]) ** 2).sum(axis=1) / (many - 1)
+        errors = size * np.sqrt(variance / n)
+    return table[:, 0] + size * mean, errors
+
+
 def effective_sample_size(series: Array) -> float:
     """How many independent observations tell the mean as well as this series, at most n.
 

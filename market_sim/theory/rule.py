@@ -112,6 +112,11 @@ class Functions:
     draws: int | None = 0
     information: Information | None = None
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything it is told changes its memory."""
+        return self.update is not _unmoved
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rule:

@@ -61,9 +61,12 @@ def uniform_block(seed: int, role: Role, name: str, block: int, count: int) -> A
     return drawn
 
 
+@lru_cache(maxsize=256)
 def activation_order(seed: int, n_providers: int, cycle: int) -> Array:
-    """The order in which providers take their turns in one cycle of n_providers turns, (N,)."""
-    return stream(seed, Role.ACTIVATION, round=cycle).permutation(n_providers)
+    """The order in which providers take their turns in one cycle of n_providers turns, (N,), read-only."""
+    order = stream(seed, Role.ACTIVATION, round=cycle).permutation(n_providers)
+    order.setflags(write=False)
+    return order
 
 
 def activation_orders(seed: int, n_providers: int) -> Iterator[Array]:

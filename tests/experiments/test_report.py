@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -18,6 +19,8 @@ from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
 from market_sim.experiments.report import report
 from market_sim.experiments.run import run
+from market_sim.experiments.runner import sweep
+from market_sim.experiments.sweep_figures import sweep_figure
 from market_sim.experiments.sweep_table import contrasts, read_sweep
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
@@ -256,6 +259,61 @@ def test_contrasts_are_paired_over_replicates_and_leave_pairs_with_a_failure_out
     assert found.difference.mean == pytest.approx(np.nanmean(change, axis=1).mean())
     assert found.difference.n == 3
     assert found.adjusted_p == found.difference.p_value  # one test needs no correction
+
+
+def test_a_sampled_design_is_drawn_axis_by_axis_and_the_same_bytes_twice(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    about = (folder / "sweep.toml").read_text()
+    (folder / "sweep.toml").write_text(about + '\n[design]\nkind = "latin_hypercube"\npoints = 8\n')
+    first = report(folder).path.read_bytes()
+    assert report(folder).path.read_bytes() == first
+    reader = read(folder / "report.html")
+    assert any("8 points of a latin hypercube design" in text for text in reader.texts["p"])
+    assert len(drawn(reader)) == 1
+    assert all("Runs that did not go well" not in text for text in reader.texts["h2"])
+
+
+def test_a_sampled_design_has_a_colour_for_each_regime(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    about = (folder / "sweep.toml").read_text()
+    (folder / "sweep.toml").write_text(about + '\n[design]\nkind = "latin_hypercube"\npoints = 4\n')
+    figure = sweep_figure(read_sweep(folder), ["expected_welfare_usd"])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["pay-per-compute", "the second-price auction"]
+    (ax,) = figure.axes
+    means = [line.get_ydata() for line in ax.lines if len(line.get_ydata()) == 10]
+    assert len(means) == 2
+    assert (means[0] < means[1]).all()
+
+
+def test_what_a_setting_leaves_out_is_said_to_be_as_in_the_base(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    frame = pd.read_parquet(folder / "table.parquet")
+    frame["market.method"] = frame["regime.kind"].where(frame["point"] > 1, None)
+    frame["market.margin"] = np.where(frame["point"] > 1, 0.2, np.nan)
+    frame.to_parquet(folder / "table.parquet")
+    (points,) = [t for t in read(report(folder).path).tables if t["head"][0][0].startswith("point")]
+    assert [row[3:5] for row in points["body"]] == [["as in the base"] * 2] * 2 + [
+        ["pay_per_compute", "0.2"]
+    ] * 2 + [["second_price_auction", "0.2"]] * 4
+
+
+def test_the_sentence_about_an_unfinished_sweep_says_how_to_finish_it(tmp_path, monkeypatch):
+    data = {"name": "half", "kind": "solve", "base": {"market": {"benchmark": "GSM8K"}}}
+    data["axes"] = {"users.beta": [200.0, 1000.0]}
+    data["base"]["market"]["method"] = "majority_voting"
+    folder = sweep(data, out=tmp_path).folder
+    (folder / "table.parquet").unlink()
+    about = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(about | {"complete": False}))
+    with pytest.raises(InputError, match="is not finished") as caught:
+        report(folder)
+    _, _, command = str(caught.value).partition("this finishes it: market-sim ")
+    monkeypatch.setattr("sys.argv", ["market-sim", *shlex.split(command)])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert not stopped.value.code
+    assert report(folder).kind == "sweep"
 
 
 def test_a_sweep_in_which_nothing_went_well_still_has_a_report(tmp_path):

@@ -8,8 +8,12 @@ import pytest
 
 from market_sim.errors import InputError
 from market_sim.experiments import store
+from market_sim.experiments.compare import compare
+from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.run import run
+from market_sim.experiments.runner import sweep
 from tests.experiments.test_run import SCENARIO, everything_below
+from tests.sweeps import BASE
 
 
 def test_a_folder_is_filled_out_of_sight_and_put_in_place_at_once(tmp_path):
@@ -116,6 +120,38 @@ def test_rounds_are_loaded_with_their_scenario_regime_and_seed(tmp_path):
     ]
     with pytest.raises(InputError, match="is not a complete run"):
         store.load_rounds(tmp_path)
+
+
+def test_a_run_a_comparison_and_a_sweep_are_loaded_as_one_frame_each(tmp_path):
+    result = compare(SCENARIO, out=tmp_path, rounds=4)
+    one = store.load(result.runs[0].folder)
+    assert one.equals(store.load_rounds(result.runs[0].folder))
+    (figures, *_) = write_comparison(result, tmp_path)
+    both = store.load(figures.parent)
+    assert both.groupby("regime", sort=False).size().to_dict() == {
+        "pay_per_compute": 5,
+        "second_price_auction": 5,
+    }
+    assert len(store.load(tmp_path / "small")) == 10
+
+    done = sweep(
+        {"name": "exact", "kind": "solve", "base": BASE, "axes": {"users.beta": [9, 99]}}, out=tmp_path
+    )
+    frame = store.load(done.folder)
+    assert frame[["point", "replicate", "users.beta", "beta"]].values.tolist() == [
+        [0, 0, 9, 9],
+        [1, 0, 99, 99],
+    ]
+    (done.folder / "table.parquet").unlink()  # one that is not whole: what is done
+    assert store.load(done.folder).equals(frame)
+    assert len(store.complete_folders(tmp_path)) == 2  # a sweep is no run
+
+
+def test_a_folder_of_nothing_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no complete run, no comparison and no sweep"):
+        store.load(tmp_path)
+    with pytest.raises(InputError, match="there is no such folder"):
+        store.load(tmp_path / "none")
 
 
 def test_nothing_undefined_gets_into_a_json_file(tmp_path):

@@ -41,7 +41,6 @@ WITHOUT_ARRAYS = {
     blocks.over_blocks,
     estimators.within,
     streams.stream,
-    streams.activation_order,
     streams.activation_orders,
     streams.uniforms,
 }
@@ -113,6 +112,7 @@ def inputs() -> dict:
         choice.log_total: ((offers, pair, pair), {}),
         choice.log_shares: ((offers, pair, pair), {}),
         choice.log_sum_surplus: ((offers, pair, pair), {}),
+        choice.surplus_from_outside: ((read_only([-0.5, -1.0]), pair), {}),
         choice.sample_alike: ((shares, uniforms), {}),
         choice.choose: ((), {**users, "weight": read_only(np.ones(40))}),
         choice.sample_choices: ((), users),
@@ -125,6 +125,7 @@ def inputs() -> dict:
         convergence.mser_cut: ((uniforms,), {}),
         convergence.batch_means: ((uniforms,), {}),
         convergence.effective_sample_size: ((uniforms,), {}),
+        convergence.standard_errors: ((read_only(uniforms.reshape(4, 10)),), {}),
         convergence.split_rhat: ((read_only(uniforms.reshape(4, 10)),), {}),
         dynamics.lowest_levels: ((batch,), {}),
         dynamics.nearest_better: ((offered, read_only([0, 0, 0])), {}),

@@ -19,6 +19,7 @@ from market_sim.theory.convergence import (
     regret,
     settled_round,
     split_rhat,
+    standard_errors,
 )
 from tests.worlds import read_only, seeds
 
@@ -553,3 +554,28 @@ def test_rhat_needs_four_draws_a_run_and_a_run():
     assert np.isnan(split_rhat(np.empty((0, 10))))
     assert np.isnan(split_rhat(read_only([[1.0, np.nan, 3.0, 4.0]])))
     assert split_rhat(read_only([[1.0, 2.0, 1.0, 2.0]])) == pytest.approx(np.sqrt(0.5))
+
+
+@given(
+    st.lists(st.floats(-1e3, 1e3, allow_subnormal=False), min_size=1, max_size=60),
+    st.integers(1, 3),
+)
+def test_standard_errors_are_half_widths_over_students_t(series, copies):
+    series = np.array(series)
+    means, errors = standard_errors(np.tile(series, (copies, 1)))
+    found = batch_means(series)
+    assert means == pytest.approx(found.mean, rel=1e-12, abs=1e-12)
+    if len(series) == 1:
+        assert np.isnan(errors).all()
+    else:
+        t = stats.t.ppf(0.975, min(20, len(series)) - 1)
+        assert errors == pytest.approx(found.half_width / t, rel=1e-9, abs=1e-12)
+
+
+def test_standard_errors_leave_out_what_is_undefined_and_say_what_is_infinite():
+    nan, inf = np.nan, np.inf
+    table = np.array([[1.0, nan, 3.0, nan], [nan] * 4, [1.0, inf, 2.0, 2.0], [5.0, 5.0, 5.0, 5.0]])
+    means, errors = standard_errors(table)
+    np.testing.assert_array_equal(means, [2.0, nan, inf, 5.0])
+    np.testing.assert_array_equal(errors, [1.0, nan, nan, 0.0])
+    np.testing.assert_array_equal(standard_errors(np.empty((2, 0)))[0], [nan, nan])

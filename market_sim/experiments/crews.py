@@ -1,0 +1,300 @@
+"""Who does the work of a sweep: this process, processes of this machine, or a Dask cluster.
+
+All are `concurrent.futures` executors underneath.  A crew takes jobs and gives futures; when a worker dies
+or never comes back, `renew` begins with new ones.
+"""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
+from typing import Any, Protocol
+
+from market_sim.errors import InputError
+from market_sim.experiments.sweep_work import Done, Job, ready, work
+from market_sim.experiments.workers import end_with_master
+from market_sim.theory import blocks
+
+THREAD_COUNTS = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+)
+"""Every worker has one thread for linear algebra: there are as many workers as there is work for cores."""
+
+
+ANSWERS_S = 10.0
+"""Seconds in which a scheduler answers, if there is one."""
+
+
+class WorkerDiedError(Exception):
+    """A worker ended in the middle of its job."""
+
+
+class Crew(Protocol):
+    """Workers.
+
+    hands        how many jobs can be done at the same time
+    shared_fate  whether the death of one worker ends the jobs of all
+    """
+
+    hands: int
+    shared_fate: bool
+
+    def start(self) -> None:
+        """Have workers.  Raises InputError where none can be had."""
+
+    def submit(self, job: Job) -> Future[Done]: ...
+
+    def renew(self) -> None:
+        """End all workers, whatever they do, and begin with new ones."""
+
+    def close(self) -> None:
+        """End all workers, whatever they do."""
+
+    def outcome(self, future: Future[Done]) -> Done:
+        """What a job came to.  Raises WorkerDiedError where its worker did not live to see the end."""
+
+
+class Here:
+    """This process, one job after another."""
+
+    hands = 1
+    shared_fate = False
+
+    def start(self) -> None:
+        pass
+
+    def submit(self, job: Job) -> Future[Done]:
+        future: Future[Done] = Future()
+        future.set_result(work(job))
+        return future
+
+    def renew(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def outcome(self, future: Future[Done]) -> Done:
+        return future.result()
+
+
+class Processes:
+    """So many processes of this machine."""
+
+    shared_fate = True
+
+    def __init__(self, workers: int) -> None:
+        self.hands = workers
+        self._pool: ProcessPoolExecutor | None = None
+
+    def start(self) -> None:
+        context = _context()
+        self._pool = ProcessPoolExecutor(
+            self.hands, mp_context=context, initializer=_enlisted, initargs=(os.getcwd(),)
+        )
+        try:
+            # All are started at once, so that the first jobs find them ready; who stops the sweep meanwhile
+            # waits until they are known, and can be ended.
+            with _prepared(), _held_back():
+                futures = [self._pool.submit(ready) for _ in range(self.hands)]
+            for future in futures:
+                future.result()
+        except (BrokenExecutor, OSError) as error:
+            self.close()
+            raise InputError(f"--workers {self.hands}: workers cannot be started: {error}") from None
+
+    def submit(self, job: Job) -> Future[Done]:
+        assert self._pool is not None
+        try:
+            with _prepared():
+                return self._pool.submit(work, job)
+        except BrokenExecutor as error:  # one died while it had nothing to do
+            future: Future[Done] = Future()
+            future.set_exception(error)
+            return future
+
+    def renew(self) -> None:
+        self.close()
+        self.start()
+
+    def close(self) -> None:
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        processes = list((pool._processes or {}).values())
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+
+    def outcome(self, future: Future[Done]) -> Done:
+        try:
+            return future.result()
+        except (BrokenExecutor, CancelledError) as error:
+            raise WorkerDiedError(str(error)) from None
+
+
+class DaskCluster:
+    """The workers of a Dask cluster, through `Client.get_executor`.
+
+    Where a worker dies the scheduler gives its jobs to others, and gives a job up only when several have died
+    of it.
+    """
+
+    shared_fate = False
+
+    def __init__(self, address: str) -> None:
+        try:
+            from distributed import Client
+        except ModuleNotFoundError:
+            raise InputError("--dask needs the package dask: pip install 'market-sim[cluster]'") from None
+        try:
+            self._client = Client(address, timeout=ANSWERS_S)
+        except (OSError, ValueError, TimeoutError) as error:
+            raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
+        self._address = address
+        self._executor: Any = None
+        self._count()
+
+    def _count(self) -> None:
+        self.hands = max(1, sum(self._client.nthreads().values()))
+        self._counted = time.monotonic()
+
+    def start(self) -> None:
+        self._executor = self._client.get_executor(pure=False)
+        try:
+            self._client.wait_for_workers(1, timeout=60)
+        except TimeoutError:
+            raise InputError(f"--dask {self._address}: has no workers after a minute") from None
+        self._count()
+
+    def submit(self, job: Job) -> Future[Done]:
+        if time.monotonic() - self._counted > 5.0:  # workers come and go
+            self._count()
+        return self._executor.submit(work, job)
+
+    def renew(self) -> None:
+        """Restart all workers: a thread that never comes back cannot be ended otherwise."""
+        with suppress(Exception):
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        self._client.restart(wait_for_workers=False)
+        self.start()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._executor.shutdown(wait=False, cancel_futures=True)
+        with suppress(Exception):
+            self._client.close(timeout=5)
+
+    def outcome(self, future: Future[Done]) -> Done:
+        from distributed.scheduler import KilledWorker
+
+        try:
+            return future.result()
+        except KilledWorker as error:
+            raise WorkerDiedError(str(error)) from None
+        except CancelledError:
+            if self._client.status != "running":
+                raise InputError(f"--dask {self._address}: the scheduler is gone") from None
+            raise WorkerDiedError("the job was cancelled") from None
+
+
+def crew_of(workers: int | None, dask: str | None, kind: str) -> Crew:
+    """The crew asked for; left open, one process per core for runs, and this process for what is solved."""
+    if dask is not None:
+        if workers is not None:
+            raise InputError("--workers and --dask exclude each other: a cluster has its own workers")
+        return DaskCluster(dask)
+    if workers is not None and not 1 <= workers <= 1024:
+        raise InputError(f"--workers {workers} is not allowed; it must be at least 1 and at most 1024")
+    if workers is None and kind == "solve":
+        return Here()
+    return Processes(workers or cores())
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _context() -> Any:
+    """How processes are started: never by a plain fork, which copies threads' locks.
+
+    A fork server loads what workers need once, so that all of them, and those that take the place of dead
+    ones, start at once.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([work.__module__])
+    resource_tracker.ensure_running()  # it would let Ctrl-C through again
+    with _prepared(), _held_back():
+        forkserver.ensure_running()
+    return context
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait meanwhile, and processes that are started never hear Ctrl-C.
+
+    In a terminal it goes to all of them, and those that are still loading would complain.
+    """
+    came: list[int] = []
+    handlers = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if callable(signal.getsignal(number)):
+                handlers[number] = signal.signal(number, lambda caught, frame: came.append(caught))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
+
+
+@contextmanager
+def _prepared() -> Iterator[None]:
+    """What new processes find: one thread each, and no main module.
+
+    They would load whatever program this is, to find nothing in it that they need; and a script without
+    `if __name__ == "__main__"` would start its sweep again in every worker.
+    """
+    before = {name: os.environ.get(name) for name in THREAD_COUNTS}
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    os.environ.update(dict.fromkeys(THREAD_COUNTS, "1"))
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _enlisted(folder: str) -> None:
+    """A worker's first act: where its master is (rules from outside are looked for there), with one thread,
+    deaf to Ctrl-C, and gone when its master is."""
+    os.chdir(folder)
+    blocks.THREADS = 1
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_master()
