@@ -240,7 +240,7 @@ def _draw_sweep(ax: Axes, curve: InefficiencyCurve, solution: Solution) -> None:
         ax.plot(beta, 100.0 * solution.inefficiency, "o", ms=7, color=BAD, zorder=4, clip_on=False)
     ax.set_ylim(bottom=min(0.0, 110.0 * float(np.nanmin(curve.best))))
     ax.set_xlabel(BETA_LABEL)
-    ax.set_ylabel("inefficiency (%)")
+    ax.set_ylabel("optimum / welfare \N{MINUS SIGN} 1 (%)")
     peak, most = curve.peak
     ax.set_title(
         f"Inefficiency is largest, {100 * most:.0f} %, at β = {peak:,.0f}", loc="left", weight="bold"
@@ -256,9 +256,7 @@ def _draw_sweep(ax: Axes, curve: InefficiencyCurve, solution: Solution) -> None:
 def _finding(solution: Solution) -> str:
     found, end = len(solution.equilibria), solution.paper_dynamics
     count = "one equilibrium" if found == 1 else f"{found} equilibria"
-    lost = (
-        "" if solution.inefficiency is None else f", {100 * solution.inefficiency:.1f} % short of the optimum"
-    )
+    lost = "" if solution.inefficiency is None else f", inefficiency {100 * solution.inefficiency:.1f} %"
     method = " and ".join(METHOD_NAMES.get(name, name) for name in solution.method.split("+"))
     return (
         f"{solution.benchmark}, {method}, β = {solution.beta:,.6g}: {count}; better replies end at welfare "

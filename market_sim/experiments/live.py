@@ -127,7 +127,7 @@ class Yardsticks:
     """What a market's welfare is held against beside its optimum; USD per arriving request.
 
     equilibria  expected welfare in each exact equilibrium of pay-per-compute, the least offers first
-    why_none    a sentence where they are not listed, else None
+    why_none    the reason where they are not listed, else None
     """
 
     equilibria: tuple[float, ...] = ()
@@ -286,7 +286,7 @@ def yardsticks_of(scenario: Scenario) -> Yardsticks:
     try:
         solutions = solve(scenario)
     except InputError as error:
-        return Yardsticks(why_none=str(error).removeprefix(f"{scenario.where}: "))
+        return Yardsticks(why_none=str(error).removeprefix(f"{scenario.where}: ").partition(";")[0])
     if len(solutions) > 1:
         return Yardsticks(
             why_none="with several benchmarks equilibria are listed on the page of exact analysis"

@@ -7,7 +7,7 @@ as drawing everything, and the saved figure is the same artists drawn whole.
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,37 +40,56 @@ from market_sim.experiments.live import Seen, Yardsticks
 from market_sim.theory.arrays import Array
 
 WIDTH, HEIGHT = 9.6, 6.2
-"""Inches.  The page shows the figure at 900 to 1,250 pixels, where its type reads like the page's."""
+"""Inches.  The page shows the figure at 900 to 1,400 pixels, where its type reads like the page's."""
+
+ABOVE, BELOW = 0.4, 0.3
+"""Inches more for a heading and a note."""
 
 SCREEN_DPI = 125
 
 EQUILIBRIUM = "#7a4fb5"
 
+SHORT_UNIT = "USD per 1,000"
+"""In titles; the axis beside them says of what."""
+
+NOTE = "bold: what can be expected\nthin: what users and answers gave"
+
+
+def level_label(methods: Iterable[str]) -> str:
+    """What compute levels count.
+
+    >>> level_label(["majority_voting", "best_of_n"])
+    'samples'
+    """
+    return " or ".join(
+        dict.fromkeys("effort bin" if method == "reasoning_effort" else "samples" for method in methods)
+    )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Crowd:
-    """The users as they are drawn: places (M, 2), links (L, 2), and whose customer each is.
-
-    bought  (M,) index of a provider, -1 for nobody
-    about   says who they are
-    """
+    """The users as they are drawn: places (M, 2) and links (L, 2)."""
 
     place: Array
     links: Array
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Customers:
+    """Whom the users that are drawn last bought from: index of a provider, (M,), -1 for nobody.
+
+    about  says who they are
+    """
+
     bought: Array
     about: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Mark:
-    """Something that happened before a round."""
-
-    round: int
-    text: str
-
-
 class LiveFigure:
-    """Nine panels of one market.  `show` brings them up to date, `png` gives them as they are on screen."""
+    """Nine panels of one market.  `show` brings them up to date, `png` gives them as they are on screen.
+
+    heading, note  above and below the panels, where the figure is for a file; one has both or neither
+    """
 
     def __init__(
         self,
@@ -81,26 +100,30 @@ class LiveFigure:
         levels: Array,
         regime: str,
         heading: str = "",
+        note: str = "",
     ) -> None:
         self._names, self._yardsticks, self._level_label = seen.names, yardsticks, level_label
         self._first_regime = regime
         self._order = [seen.names.index(name) for name in in_family_order(seen.names)]
         self._moving: list[Artist] = []
         self._background: Any = None
-        self._marks: tuple[Mark, ...] = ()
+        self._marks: tuple[int, ...] = ()
         self._fitted: set[Axes] = set()
         with house_style():
-            self.figure = Figure(figsize=(WIDTH, HEIGHT + (0.4 if heading else 0.0)), dpi=SCREEN_DPI)
+            above, below = (ABOVE, BELOW) if heading else (0.0, 0.0)
+            self.figure = Figure(figsize=(WIDTH, HEIGHT + above + below), dpi=SCREEN_DPI)
             self._canvas = FigureCanvasAgg(self.figure)
-            self._lay_out(seen, crowd, levels, heading)
+            self._lay_out(seen, crowd, levels, above, below)
+            if heading:
+                say(self.figure, heading, note)
         self._start = seen.round[0]
 
     # --- made once ----------------------------------------------------------------------------------
 
-    def _lay_out(self, seen: Seen, crowd: Crowd, levels: Array, heading: str) -> None:
+    def _lay_out(self, seen: Seen, crowd: Crowd, levels: Array, above: float, below: float) -> None:
         entries = len(seen.names) + 1
         columns = min(entries, 7)
-        legend_rows = -(-entries // columns)
+        legend_rows = max(-(-entries // columns), NOTE.count("\n") + 1)
         height = self.figure.get_figheight()
         grid = self.figure.add_gridspec(
             3,
@@ -108,8 +131,8 @@ class LiveFigure:
             width_ratios=(5, 4.2, 3),
             left=0.058,
             right=0.985,
-            top=1 - (0.28 + 0.17 * legend_rows + (0.4 if heading else 0.0)) / height,
-            bottom=0.38 / height,
+            top=1 - (0.28 + 0.17 * legend_rows + above) / height,
+            bottom=(0.38 + below) / height,
             wspace=0.24,
             hspace=0.5,
         )
@@ -169,10 +192,17 @@ class LiveFigure:
             handletextpad=0.1,
             columnspacing=1.2,
             labelspacing=0.3,
-            bbox_to_anchor=(0.045, 1 - (0.4 if heading else 0.0) / height),
+            bbox_to_anchor=(0.045, 1 - above / height),
         )
-        if heading:
-            say(self.figure, heading)
+        self.figure.text(
+            0.985,
+            1 - (0.03 + above) / height,
+            NOTE,
+            ha="right",
+            va="top",
+            fontsize=7,
+            color=MUTED,
+        )
 
     def _points(self, x: float, y: float) -> Any:
         """A shift in points."""
@@ -232,7 +262,6 @@ class LiveFigure:
             crowd.place[:, 0], crowd.place[:, 1], s=15, linewidths=0.5, edgecolors="white", zorder=2
         )
         self._animated(ax, self._dots)
-        self._titles[ax].set_text(crowd.about)
 
     def _draw_money(self) -> None:
         ax = self._welfare
@@ -289,7 +318,7 @@ class LiveFigure:
         )
 
     def _draw_rest(self, seen: Seen) -> None:
-        self._loss.set_ylabel("optimum / welfare \N{MINUS SIGN} 1 (%)", labelpad=2)
+        self._loss.set_ylabel("optimum / welfare \N{MINUS SIGN} 1 (%)", labelpad=2, fontsize=7)
         self._lines |= {
             "inefficiency": self._line(self._loss, color=BAD, lw=2.0),
             "accuracy": self._line(self._right, color=INK, lw=1.4),
@@ -304,8 +333,8 @@ class LiveFigure:
 
     # --- from frame to frame ------------------------------------------------------------------------
 
-    def show(self, seen: Seen, bought: Array, marks: Sequence[Mark] = ()) -> None:
-        """Bring every panel up to date."""
+    def show(self, seen: Seen, customers: Customers, marks: Sequence[int] = ()) -> None:
+        """Bring every panel up to date.  marks: rounds before which something happened, as dotted lines."""
         x = np.append(seen.round, max(seen.last, seen.round[-1] + seen.length - 1)).astype(float)
         if x[-1] == x[-2]:
             x[-1] += 0.5
@@ -331,8 +360,10 @@ class LiveFigure:
         for line, i in zip(self._earned, self._order, strict=True):
             self._set(line, x, profit[:, i])
         colours = [*(colour_of(name) for name in self._names), LOST]
-        self._dots.set_facecolor([colours[i] for i in bought.tolist()])
-        self._name_findings(seen, columns, share[-1], profit[-1])
+        self._dots.set_facecolor([colours[i] for i in customers.bought.tolist()])
+        nobody = seen.last == 0 and (customers.bought < 0).all()
+        self._titles[self._users].set_text("Nobody has bought yet" if nobody else customers.about)
+        self._name_findings(seen, columns, share[-1])
         self._fit(seen, marks)
 
     def _set(self, line: Line2D, x: Array, y: Array) -> None:
@@ -350,8 +381,8 @@ class LiveFigure:
             areas.append(np.concatenate([there, back]))
         self._areas.set_verts(areas)
 
-    def _name_findings(self, seen: Seen, columns: dict[str, Array], share: Array, profit: Array) -> None:
-        """Titles: what the last block of rounds says."""
+    def _name_findings(self, seen: Seen, columns: dict[str, Array], share: Array) -> None:
+        """Titles: what the last block of rounds says, money by expectation."""
 
         def last(name: str) -> float:
             return float(per_thousand(seen.rounds[name][-1]))
@@ -360,19 +391,20 @@ class LiveFigure:
         weight = np.where(np.isfinite(level), seen.providers["share"][-1], 0.0)
         total = weight.sum()
         mean = float((np.where(weight > 0, level, 0.0) * weight).sum() / total) if total > 0 else np.nan
+        label = self._level_label
+        level_text = f"{mean:.1f} {label}" if label == "samples" else f"{label} {mean:.1f}"
         leader = int(share.argmax())
         accuracy, tokens = columns["accuracy"][-1], 1000.0 * columns["tokens_per_query"][-1]
+        earned = last("expected_welfare_usd") - last("expected_user_value_usd")
         said = {
-            self._ladders[0]: f"Compute sold: {mean:.1f} {self._level_label} on average"
-            if total > 0
-            else "Nobody buys",
+            self._ladders[0]: f"Compute sold: {level_text} on average" if total > 0 else "Nobody buys",
             self._share: f"{self._names[leader]} serves {100 * share[leader]:.0f} %",
             self._welfare: f"Welfare {_money(last('expected_welfare_usd'))} of at most "
-            f"{_money(float(columns['first_best'][-1]))}",
+            f"{_money(float(columns['first_best'][-1]))} {SHORT_UNIT}",
             self._money: f"Users pay {_money(last('expected_price_usd'))} and keep "
-            f"{_money(last('expected_user_value_usd'))}",
+            f"{_money(last('expected_user_value_usd'))} {SHORT_UNIT}",
             self._loss: f"Inefficiency {_percent(columns['inefficiency'][-1])}",
-            self._profit: f"Providers earn {_money(float(profit.sum()))} together",
+            self._profit: f"Providers earn {_money(earned)} {SHORT_UNIT} together",
             self._right: "Nothing is answered"
             if np.isnan(accuracy)
             else f"{accuracy:.1f} % of answers right",
@@ -381,7 +413,7 @@ class LiveFigure:
         for ax, text in said.items():
             self._titles[ax].set_text(text)
 
-    def _fit(self, seen: Seen, marks: Sequence[Mark]) -> None:
+    def _fit(self, seen: Seen, marks: Sequence[int]) -> None:
         """Let axes grow where they must; what stands in the background is then drawn anew."""
         end = _rounded_up(max(seen.last, 20))
         if self._timed[0].get_xlim()[1] != end:
@@ -406,11 +438,11 @@ class LiveFigure:
         ):
             values = np.concatenate([*(np.asarray(line.get_ydata(), dtype=float) for line in lines), also])
             self._fit_height(ax, values[np.isfinite(values)], least)
-        if tuple(marks) != self._marks:
-            for place, mark in enumerate(marks):
-                if mark not in self._marks:
-                    self._mark(mark, place)
-            self._marks, self._background = tuple(marks), None
+        for mark in marks:
+            if mark not in self._marks:
+                for ax in self._timed:
+                    ax.axvline(mark, color=MUTED, lw=0.8, ls=(0, (2, 2)), zorder=1.5)
+                self._marks, self._background = (*self._marks, mark), None
 
     def _fit_height(self, ax: Axes, values: Array, least: float) -> None:
         """New limits where values leave the old ones or fill less than half of them."""
@@ -426,22 +458,6 @@ class LiveFigure:
         ax.set_ylim(low if low == 0 else low - room, low + span + room)
         self._fitted.add(ax)
         self._background = None
-
-    def _mark(self, mark: Mark, place: int) -> None:
-        """A line in every panel, and what happened in that of welfare, one below the other."""
-        for ax in self._timed:
-            ax.axvline(mark.round, color=MUTED, lw=0.8, ls=(0, (2, 2)), zorder=1.5)
-        self._welfare.text(
-            mark.round,
-            0.03 + 0.09 * (place % 4),
-            f" {mark.text}",
-            transform=self._welfare.get_xaxis_transform(),
-            va="bottom",
-            ha="left",
-            fontsize=7,
-            color=MUTED,
-            clip_on=True,
-        )
 
     def png(self) -> bytes:
         """The figure as it is on screen."""

@@ -108,9 +108,9 @@ CONTROLS: dict[str, Control] = {
         values=(50, 100, 200, 500, 1000, 2000, 5000, 10000),
     ),
     "information": Control(
-        label="What users know",
+        label="Information and network",
         unit="",
-        help="What every offer is worth; or they find out and tell whom they know.",
+        help="Users know what every offer is worth; or find out, and hear from the users they are linked to.",
     ),
     "demand": Control(
         label="Demand",

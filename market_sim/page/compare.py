@@ -6,6 +6,7 @@ from typing import Any
 
 import reacton.ipyvuetify as rv
 import solara
+from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
 from market_sim.experiments.compare import TITLES, Comparison, compare
@@ -14,7 +15,7 @@ from market_sim.experiments.figures import surplus_bars
 from market_sim.experiments.words import measure_text
 from market_sim.page.choices import REGIME_ITEMS, scenario_of
 from market_sim.page.desk import Desk
-from market_sim.page.pictures import Picture, drawn
+from market_sim.page.pictures import Picture, TakeFigure, drawn
 
 ROUNDS = (20, 50, 100, 200, 500, 1000)
 
@@ -80,11 +81,21 @@ class Bench:
                 rounds=self.rounds.value,
                 progress=on_round,
             )
-            surplus = drawn(lambda: surplus_bars(surplus_split(result), result.name))
-            play = drawn(lambda: side_by_side(result.runs, 9.6))
+            surplus = drawn(lambda: surplus_figure(result))
+            play = drawn(lambda: play_figure(result))
             self.shown.set(Shown(comparison=result, surplus=surplus, play=play))
         finally:
             self.progress.set(None)
+
+
+def surplus_figure(comparison: Comparison) -> Figure:
+    """Who gets what, a bar for each regime."""
+    return surplus_bars(surplus_split(comparison), comparison.name)
+
+
+def play_figure(comparison: Comparison) -> Figure:
+    """The play under both, side by side."""
+    return side_by_side(comparison.runs, 9.6)
 
 
 @solara.component
@@ -156,8 +167,11 @@ def Result(shown: Shown) -> None:
                 )
                 solara.Text(sentence, classes=["ms-sentence", f"ms-{kind}"])
         MeasuresTable(shown.comparison, names)
+    about: dict[str, object] = {"scenario": shown.comparison.name, "seed": shown.comparison.seed}
     Picture(shown.surplus, f"Who gets what under {' and '.join(names)}", "ms-surplus")
+    TakeFigure(lambda: surplus_figure(shown.comparison), "surplus", about)
     Picture(shown.play, f"The play under {' and '.join(names)}, side by side", "ms-side-by-side")
+    TakeFigure(lambda: play_figure(shown.comparison), "side-by-side", about)
 
 
 @solara.component

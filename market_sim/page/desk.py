@@ -19,7 +19,7 @@ import solara
 
 from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
-from market_sim.experiments.live_figures import Crowd, LiveFigure, Mark
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
 from market_sim.page.pictures import DRAWING, as_source
@@ -160,7 +160,7 @@ class Desk:
                 raise InputError("This is a finished run: reset to play its scenario and change it")
             with self._market:
                 player.switch(self.next_regime.value)
-            self.said.set(f"From round {player.round + 1} on: {regime_title(self.next_regime.value)}.")
+            self.said.set(events_text(player))
 
         self.guarded(put)
 
@@ -188,7 +188,6 @@ class Desk:
             self._played = self.choices.value
             self.player.set(player)
             self.problem.set("")
-            self.said.set("")
             self._show()
 
     def _advance(self, rounds: int, turn: object | None = None) -> bool:
@@ -252,13 +251,14 @@ class Desk:
             with DRAWING:
                 if self._figure is None:
                     self._figure = self.new_figure()
-                self._figure.show(player.history.seen(), self._bought(), marks_of(player))
+                self._figure.show(player.history.seen(), self._customers(), marks_of(player))
                 picture = self._figure.png()
             source = as_source(picture)
         else:
             source = last.source
         if last is not None and last.source == source:
             self._seen.set()
+        self.said.set(events_text(player))
         self.frame.set(Frame(round=player.round, regime=player.regime, source=source, ended=player.ended))
 
     def show(self) -> None:
@@ -266,22 +266,20 @@ class Desk:
         with self._market:
             self._show()
 
-    def new_figure(self, heading: str = "") -> LiveFigure:
+    def new_figure(self, heading: str = "", note: str = "") -> LiveFigure:
         """The figure of what stands on the desk."""
         player = self.player.value
         assert player is not None
         market, portrait = player.market, self._dots
-        people = player.model.parts.users.n_people if isinstance(player, LiveMarket) else 0
         return LiveFigure(
             player.history.seen(),
-            Crowd(
-                place=portrait.place, links=portrait.links, bought=self._bought(), about=self._about(people)
-            ),
+            Crowd(place=portrait.place, links=portrait.links),
             player.yardsticks,
-            "effort bin" if set(market.methods) == {"reasoning_effort"} else "samples",
+            level_label(market.methods),
             market.compute_level[market.offered],
             player.scenario.regime.kind,
             heading,
+            note,
         )
 
     def figure_now(self, heading: str) -> LiveFigure:
@@ -289,8 +287,8 @@ class Desk:
         player = self.player.value
         assert player is not None
         with self._market:
-            figure = self.new_figure(heading)
-            figure.show(player.history.seen(), self._bought(), marks_of(player))
+            figure = self.new_figure(heading, events_text(player))
+            figure.show(player.history.seen(), self._customers(), marks_of(player))
         return figure
 
     @property
@@ -298,6 +296,9 @@ class Desk:
         if self._portrait is None:
             self._portrait = requests_portrait()
         return self._portrait
+
+    def _customers(self) -> Customers:
+        return Customers(bought=self._bought(), about=self._about())
 
     def _bought(self) -> np.ndarray:
         player, portrait = self.player.value, self._dots
@@ -307,21 +308,23 @@ class Desk:
         share = player.history.seen().providers["share"][-1].sum(axis=0)
         return in_proportion(np.where(np.isfinite(share), share, 0.0), len(portrait.place))
 
-    def _about(self, people: float) -> str:
-        portrait = self._dots
-        if portrait.user is None:
+    def _about(self) -> str:
+        player, portrait = self.player.value, self._dots
+        if portrait.user is None or not isinstance(player, LiveMarket):
             return f"Queries, {len(portrait.place)} drawn"
-        drawn = f"{len(portrait.user)} of {people:,.0f} users"
-        return f"{drawn}, whom they hear" if len(portrait.links) else drawn
+        people = player.model.parts.users.n_people
+        return f"{len(portrait.user)} of {people:,.0f} {'linked ' if len(portrait.links) else ''}users"
 
 
-def marks_of(player: Player) -> list[Mark]:
-    """What happened to the market so far."""
-    return [
-        Mark(round=event.round, text=_in_words(event))
-        for event in player.scenario.events
-        if event.round <= player.round
-    ]
+def marks_of(player: Player) -> list[int]:
+    """Rounds before which something happened to the market so far."""
+    return [event.round for event in player.scenario.events if event.round <= player.round]
+
+
+def events_text(player: Player) -> str:
+    """What happened to the market so far, or does so with the next round."""
+    said = [f"{e.round:,}: {_in_words(e)}" for e in player.scenario.events if e.round <= player.round + 1]
+    return f"From round {'; '.join(said)}" if said else ""
 
 
 def _in_words(event: Event) -> str:

@@ -9,12 +9,13 @@ import solara
 
 from market_sim.economy.solve import Profile, Solution
 from market_sim.errors import InputError
-from market_sim.experiments.exact_figures import analyse, exact_figure
+from market_sim.experiments.exact_figures import Analysis, analyse, exact_figure
+from market_sim.experiments.live_figures import level_label
 from market_sim.experiments.scenario import Scenario
 from market_sim.page.choices import scenario_of
 from market_sim.page.compare import PlainTable
 from market_sim.page.desk import Desk
-from market_sim.page.pictures import Picture, drawn
+from market_sim.page.pictures import Picture, TakeFigure, drawn
 
 Rows = list[list[str]]
 
@@ -23,7 +24,8 @@ Rows = list[list[str]]
 class Solved:
     """An analysis as it is on screen."""
 
-    solution: Solution
+    name: str
+    analysis: Analysis
     picture: str
 
 
@@ -69,9 +71,12 @@ def Answer(solved: Solved) -> None:
         "User value and profit by compute level, best replies, potential, inefficiency",
         "ms-exact",
     )
-    head, rows = equilibria_table(solved.solution)
+    solution = solved.analysis.solution
+    about: dict[str, object] = {"scenario": solved.name, "beta": solution.beta}
+    TakeFigure(lambda: exact_figure(solved.analysis), "exact", about)
+    head, rows = equilibria_table(solution)
     PlainTable(head, rows, "ms-equilibria")
-    solara.Text(said_of(solved.solution), classes=["ms-about"])
+    solara.Text(said_of(solution), classes=["ms-about"])
 
 
 def _benchmarks(scenario: Scenario) -> tuple[str, ...]:
@@ -86,7 +91,7 @@ def _solved(desk: Desk, task: int) -> Solved | str:
         analysis = analyse(scenario, task if desk.choices.value.benchmark is None else 0)
     except InputError as error:
         return str(error)
-    return Solved(solution=analysis.solution, picture=drawn(lambda: exact_figure(analysis)))
+    return Solved(name=scenario.name, analysis=analysis, picture=drawn(lambda: exact_figure(analysis)))
 
 
 def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
@@ -112,6 +117,8 @@ def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
         money("provider profit", "provider_profit"),
         told("tokens per query", lambda p: f"{p.tokens_per_query:,.0f}", f"{auction.tokens_per_query:,.0f}"),
     ]
+    sold = level_label(solution.method.split("+"))
+    rows.append([f"provider: {sold}, market share", *[""] * len(profiles), sold, sold])
     for name in solution.providers:
         wins = (
             f"{auction.level:g}, serves all" if auction.winner == name and auction.level is not None else ""
@@ -129,7 +136,7 @@ def said_of(solution: Solution) -> str:
     )
     anarchy, stability = _ratio(solution.price_of_anarchy), _ratio(solution.price_of_stability)
     return (
-        "* where better replies from the lowest levels end. Rows of models: compute level, market share. "
+        "* where better replies from the lowest levels end. "
         f"{lost} Price of anarchy {anarchy}, of stability {stability}."
     )
 

@@ -52,7 +52,7 @@ def Transport(desk: Desk) -> None:
             speed = desk.speed.value
             with solara.Div(classes=["ms-name"]):
                 solara.Text("Pace")
-                solara.Text(f"{speed} rounds a second", classes=["ms-value"])
+                solara.Text(f"{speed} round{'s' * (speed > 1)} a second", classes=["ms-value"])
             rv.Slider(
                 v_model=SPEEDS.index(speed),
                 on_v_model=lambda place: desk.speed.set(SPEEDS[int(place)]),
@@ -87,6 +87,7 @@ def Status(desk: Desk) -> None:
     frame = desk.frame.value
     if frame is None:
         return
+    player = desk.player.value
     with solara.Row(classes=["ms-status"], gap="14px"):
         solara.HTML(tag="span", classes=["ms-round"], unsafe_innerHTML=f"Round <b>{frame.round:,}</b>")
         solara.HTML(
@@ -94,12 +95,18 @@ def Status(desk: Desk) -> None:
             classes=["ms-regime-now"],
             unsafe_innerHTML=f"under <b>{regime_title(frame.regime)}</b>",
         )
+        if frame.round == 0 and not desk.playing.value:
+            solara.Text(
+                "Press Play and watch the providers learn, or Step for one round.", classes=["ms-said"]
+            )
         if desk.said.value:
             solara.Text(desk.said.value, classes=["ms-said"])
         if frame.ended:
             solara.Text("This is the last round of the run that is shown.", classes=["ms-said"])
         if desk.changed:
             solara.Text("Reset plays the market with the changed settings.", classes=["ms-hint"])
+        if player is not None and player.yardsticks.why_none is not None:
+            solara.Text(f"No equilibria are drawn: {player.yardsticks.why_none}.", classes=["ms-help"])
 
 
 @solara.component

@@ -1,16 +1,16 @@
-"""Figures on the page: drawn one at a time, sent as pictures."""
+"""Figures on the page: drawn one at a time, sent as pictures or files."""
 
 import base64
 import io
 import threading
 from collections.abc import Callable
-from tempfile import TemporaryDirectory
+from functools import partial
 
 import reacton.ipyvuetify as rv
 import solara
 from matplotlib.figure import Figure
 
-from market_sim.experiments.figures import save
+from market_sim.experiments.figures import png_bytes, svg_bytes
 
 DRAWING = threading.Lock()
 """Held while matplotlib draws: it keeps its settings in one place for the whole process."""
@@ -33,12 +33,23 @@ def drawn(draw: Callable[[], Figure]) -> str:
 
 def as_file(draw: Callable[[], Figure], suffix: str, metadata: dict[str, object]) -> bytes:
     """A figure as the bytes of a PNG or SVG file, with what made it inside."""
-    with DRAWING, TemporaryDirectory() as folder:
-        paths = save(draw(), f"{folder}/figure", metadata)
-        return next(path for path in paths if path.suffix == f".{suffix}").read_bytes()
+    with DRAWING:
+        return (png_bytes if suffix == "png" else svg_bytes)(draw(), metadata)
 
 
 @solara.component
 def Picture(source: str, alt: str, name: str) -> None:
     """An image as wide as the page; name is a class to find it by."""
     rv.Html(tag="img", class_=f"ms-figure {name}", attributes={"src": source, "alt": alt})
+
+
+@solara.component
+def TakeFigure(draw: Callable[[], Figure], name: str, metadata: dict[str, object]) -> None:
+    """Two buttons that give a figure as a file, PNG for slides and SVG for papers."""
+    with solara.Row(gap="8px", classes=["ms-take"]):
+        for suffix in ("png", "svg"):
+            with (
+                solara.Div(classes=[f"ms-get-{name}-{suffix}"]),
+                solara.FileDownload(partial(as_file, draw, suffix, metadata), f"{name}.{suffix}"),
+            ):
+                solara.Button(f"Figure ({suffix.upper()})", icon_name="mdi-image-outline", outlined=True)

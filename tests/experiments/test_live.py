@@ -20,7 +20,7 @@ from market_sim.experiments.live import (
     uploaded_scenario,
     yardsticks_of,
 )
-from market_sim.experiments.live_figures import Crowd, LiveFigure, Mark
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import changed, load_scenario
 from market_sim.simulation.portrait import portrait_of
@@ -266,20 +266,21 @@ def test_finished_runs_are_listed_newest_first_and_unfinished_ones_are_not(root)
 # --- The figure -------------------------------------------------------------------------------------
 
 
-def figure_of(market: LiveMarket, heading: str = "") -> LiveFigure:
+ALL_OF_THE_FIRST = Customers(bought=np.zeros(150, dtype=int), about="150 of 150 users")
+
+
+def figure_of(market: LiveMarket, *around: str) -> LiveFigure:
     portrait, offered = portrait_of(market.model.parts), market.market.offered
-    crowd = Crowd(
-        place=portrait.place, links=portrait.links, bought=np.full(len(portrait.place), -1), about="users"
-    )
+    crowd = Crowd(place=portrait.place, links=portrait.links)
     levels = market.market.compute_level[offered]
     return LiveFigure(
-        market.history.seen(), crowd, market.yardsticks, "samples", levels, "pay_per_compute", heading
+        market.history.seen(), crowd, market.yardsticks, "samples", levels, "pay_per_compute", *around
     )
 
 
 def test_a_frame_drawn_over_the_last_one_is_the_frame_drawn_anew():
     market = played(0)
-    grown, nobody = figure_of(market), np.full(150, -1)
+    grown, nobody = figure_of(market), Customers(bought=np.full(150, -1), about="users")
     for _ in range(30):
         market.step()
         grown.show(market.history.seen(), nobody)
@@ -306,13 +307,17 @@ def pixels_apart(one: bytes, other: bytes) -> float:
 
 def test_a_saved_figure_has_its_heading_its_marks_and_every_provider(tmp_path):
     market = played(8)
-    figure = figure_of(market, heading="small, round 8")
-    figure.show(market.history.seen(), np.zeros(150, dtype=int), [Mark(round=3, text="the auction")])
+    figure = figure_of(market, "small, round 8", "From round 3: the auction")
+    figure.show(market.history.seen(), ALL_OF_THE_FIRST, [3])
     png, svg = save(figure.figure, tmp_path / "live", {"seed": 1})
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in svg.read_text()
     texts = [text.get_text() for ax in figure.figure.axes for text in ax.texts]
-    assert " the auction" in texts
+    assert figure.figure.get_suptitle() == "small, round 8"
+    assert figure.figure.get_supxlabel() == "From round 3: the auction"
+    timed = [ax for ax in figure.figure.axes if ax.get_xlabel() == "round"]
+    assert len(timed) == 3
+    assert all([3, 3] in [list(line.get_xdata()) for line in ax.lines] for ax in timed)
     assert any(text.startswith("Welfare ") for text in texts)
     (legend,) = figure.figure.legends
     names = [text.get_text() for text in legend.get_texts()]
@@ -323,13 +328,13 @@ def test_a_saved_figure_has_its_heading_its_marks_and_every_provider(tmp_path):
 def test_every_regime_can_be_drawn(regime):
     market = played(3, regime__kind=regime)
     figure = figure_of(market)
-    figure.show(market.history.seen(), np.zeros(150, dtype=int))
+    figure.show(market.history.seen(), ALL_OF_THE_FIRST)
     assert figure.png().startswith(b"\x89PNG")
 
 
 def test_several_benchmarks_have_a_ladder_each():
     market = played(2, market__benchmark=("GSM8K", "AIME"), market__models=None)
     figure = figure_of(market)
-    figure.show(market.history.seen(), np.zeros(150, dtype=int))
+    figure.show(market.history.seen(), ALL_OF_THE_FIRST)
     labels = [ax.get_ylabel() for ax in figure.figure.axes]
     assert {"GSM8K", "AIME"} <= set(labels)

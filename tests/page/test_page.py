@@ -158,7 +158,7 @@ def test_the_pace_can_be_changed_while_the_market_is_played(visitor):
     visitor.press("play")
     visitor.wait_for_round(lambda number: number > 100)
     visitor.slide(".ms-speed", "Home")
-    visitor.page.wait_for_selector('.ms-pace:has-text("1 rounds a second")')
+    visitor.page.wait_for_selector('.ms-pace:has-text("1 round a second")')
     visitor.press("play")
     visitor.page.wait_for_selector('.ms-play:has-text("Play")')
 
@@ -166,7 +166,7 @@ def test_the_pace_can_be_changed_while_the_market_is_played(visitor):
 def test_a_policy_switched_on_the_way_begins_with_the_next_round_and_is_saved_as_an_event(visitor):
     visitor.step(2)
     visitor.press("switch")
-    visitor.page.wait_for_selector(".ms-said")
+    visitor.page.wait_for_selector('.ms-said:has-text("From round 3: second-price auction")')
     assert visitor.regime == "pay-per-compute"
     visitor.step()
     assert visitor.regime == "second-price auction"
