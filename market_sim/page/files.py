@@ -22,6 +22,7 @@ from market_sim.experiments.live import (
     uploaded_scenario,
 )
 from market_sim.experiments.run import run
+from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.solve import load_market
 from market_sim.page.choices import regime_title, scenario_of
 from market_sim.page.desk import Desk
@@ -47,9 +48,16 @@ class Drawer:
 
     def arrived(self, file: dict[str, Any]) -> None:
         """A scenario file was sent."""
-        content = base64.b64decode(str(file["content"]))
         name = Path(str(file["name"])).name
-        self._open(lambda: uploaded_scenario(name, content, self.desk.root))
+
+        def read() -> Scenario:
+            try:
+                content = base64.b64decode(str(file["content"]), validate=True)
+            except ValueError:
+                raise InputError(f"{name}: did not arrive whole; send it again") from None
+            return uploaded_scenario(name, content, self.desk.root)
+
+        self._open(read)
 
     def too_large(self, file: dict[str, Any]) -> None:
         self.desk.problem.set(

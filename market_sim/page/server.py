@@ -18,6 +18,9 @@ APP = "market_sim.app"
 NOWHERE = "http://127.0.0.1:9/"
 """The discard port of this machine."""
 
+SCRIPTS = "/_solara/cdn/"
+"""Where browsers get the installed scripts and fonts from."""
+
 FORGOTTEN_AFTER = "10m"
 """A session whose browser is gone is kept for so long, in case it comes back."""
 
@@ -84,7 +87,7 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
         say(f"The market is at {where} (Ctrl-C stops it).")
         if not _is_loopback(host):
             say("Anybody who can reach this machine can open it.")
-        config = uvicorn.Config(only_for_own_pages(app), log_level="warning")
+        config = uvicorn.Config(guarded(app), log_level="warning")
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -113,24 +116,34 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def only_for_own_pages(app: Application) -> Application:
-    """The application, refusing what a page of another site sends.
+def guarded(app: Application) -> Application:
+    """The application, refusing what a page of another site sends, and requests that delete its scripts.
 
     A browser says in Origin which page a connection comes from.  Without this any web page that is open in
     the same browser could play with the market on this machine and read what it shows.
     """
 
-    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope.get("headers", ())}
         origin, host = headers.get(b"origin"), headers.get(b"host", b"")
         own = origin is None or origin.partition(b"://")[2] == host
         if scope["type"] == "websocket" and not own:
             await receive()
             await send({"type": "websocket.close", "code": 1008})
-        elif scope["type"] == "http" and not own:
+        elif scope["type"] == "http" and not (own and not _is_folder_of_scripts(scope["path"])):
             await send({"type": "http.response.start", "status": 403, "headers": []})
             await send({"type": "http.response.body", "body": b"This page is for itself only.\n"})
         else:
             await app(scope, receive, send)
 
-    return guarded
+    return answer
+
+
+def _is_folder_of_scripts(path: str) -> bool:
+    """Whether a request is for a folder of the installed scripts, which Solara then deletes."""
+    from solara.server.settings import assets
+
+    if not path.startswith(SCRIPTS):
+        return False
+    inner = os.path.normpath(path.removeprefix(SCRIPTS).lstrip("/"))
+    return "/" in inner and (assets.proxy_cache_dir / inner).is_dir()

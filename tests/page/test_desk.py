@@ -199,7 +199,7 @@ def test_the_table_of_equilibria_has_a_column_for_each_and_shares_that_sum_to_on
 # --- Who may connect --------------------------------------------------------------------------------
 
 
-def ask(kind: str, **headers: str) -> list[dict]:
+def ask(kind: str, path: str = "/", **headers: str) -> list[dict]:
     """What the guarded application answers."""
     answers: list[dict] = []
 
@@ -212,18 +212,51 @@ def ask(kind: str, **headers: str) -> list[dict]:
     async def receive():
         return {}
 
-    scope = {"type": kind, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
-    asyncio.run(server.only_for_own_pages(inner)(scope, receive, send))
+    given = [(name.encode(), value.encode()) for name, value in headers.items()]
+    asyncio.run(server.guarded(inner)({"type": kind, "path": path, "headers": given}, receive, send))
     return answers
+
+
+REACHED = [{"type": "reached"}]
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 def test_the_page_itself_may_connect_and_pages_of_other_sites_may_not(kind):
-    assert ask(kind, host="127.0.0.1:8765") == [{"type": "reached"}]
-    assert ask(kind, host="127.0.0.1:8765", origin="http://127.0.0.1:8765") == [{"type": "reached"}]
+    assert ask(kind, host="127.0.0.1:8765") == REACHED
+    assert ask(kind, host="127.0.0.1:8765", origin="http://127.0.0.1:8765") == REACHED
     (first, *_) = ask(kind, host="127.0.0.1:8765", origin="http://elsewhere.example")
     assert first["type"] in ("http.response.start", "websocket.close")
     assert first.get("status", first.get("code")) in (403, 1008)
+
+
+def test_no_request_deletes_the_installed_scripts(tmp_path, monkeypatch):
+    """Solara answers a request for a folder of scripts by deleting it, to make room for a file."""
+    from solara.server.settings import assets
+
+    (tmp_path / "vue@2" / "dist").mkdir(parents=True)
+    (tmp_path / "vue@2" / "dist" / "vue.js").write_text("")
+    monkeypatch.setattr(assets, "proxy_cache_dir", tmp_path)
+    for path in ("vue@2/dist", "vue@2/dist/", "/vue@2//./dist", "none/../vue@2/dist"):
+        assert ask("http", path=f"/_solara/cdn/{path}")[0]["status"] == 403
+    for path in ("vue@2/dist/vue.js", "vue@2"):
+        assert ask("http", path=f"/_solara/cdn/{path}") == REACHED
+
+
+@pytest.mark.parametrize("name", ["../secret.toml", "{outside}", "out/../../secret.toml"])
+def test_what_a_browser_asks_to_open_outside_the_folder_is_refused(tmp_path, name):
+    (tmp_path / "secret.toml").write_text('name = "secret"')
+    (tmp_path / "runs" / "out").mkdir(parents=True)
+    desk = Desk(load_scenario(SMALL), tmp_path / "runs")
+    asked = name.format(outside=tmp_path / "secret.toml")
+    for opens in (Drawer(desk).open_scenario, Drawer(desk).replay):
+        opens(asked)
+        assert "is outside" in desk.problem.value
+        assert desk.base.value.name == "small"
+
+
+def test_what_is_sent_in_another_shape_than_the_page_sends_it_is_a_sentence(desk):
+    Drawer(desk).arrived({"name": "mine.toml", "content": "no base64"})
+    assert desk.problem.value.startswith("mine.toml: ")
 
 
 def test_a_port_that_is_taken_is_a_sentence():

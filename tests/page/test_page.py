@@ -6,6 +6,8 @@ Nothing here is timed; how fast it is stands in benchmarks/test_page.py.
 import csv
 import io
 import re
+import socket
+import sys
 import tomllib
 from collections.abc import Iterator
 from xml.etree import ElementTree
@@ -280,6 +282,99 @@ def test_the_exact_analysis_lists_every_equilibrium_and_follows_the_controls(vis
     assert welfare == ["welfare", "6.047", "6.835", "7.260"]
     visitor.slide(".ms-beta", "ArrowRight")
     visitor.page.wait_for_selector(".ms-equilibria tr:has-text('welfare'):not(:has-text('6.047'))")
+
+
+def test_figures_of_both_pages_can_be_taken_along(visitor):
+    visitor.open_tab("Exact analysis")
+    visitor.page.wait_for_selector("img.ms-exact")
+    assert visitor.fetch("exact-png").startswith(b"\x89PNG")
+    visitor.open_tab("Compare two regimes")
+    visitor.slide(".ms-compare-rounds", "Home")
+    visitor.press("compare")
+    visitor.page.wait_for_selector("img.ms-side-by-side")
+    for name in ("surplus", "side-by-side"):
+        assert ElementTree.fromstring(visitor.fetch(f"{name}-svg")).tag.endswith("svg")
+
+
+def test_what_was_played_is_kept_whole_and_can_be_replayed(visitor):
+    visitor.step(2)
+    visitor.open_tab("Files")
+    before = visitor.entries(".ms-open-run")
+    visitor.page.keyboard.press("Escape")
+    visitor.press("keep")
+    visitor.page.wait_for_selector('.ms-kept:has-text("gsm8k-majority")')
+    (kept,) = set(visitor.entries(".ms-open-run")) - set(before)
+    visitor.page.locator(".menuable__content__active .v-list-item").get_by_text(kept, exact=True).click()
+    visitor.page.wait_for_selector(".ms-play")
+    visitor.wait_for_round(lambda number: number == 0)
+    visitor.step(2)
+    visitor.page.wait_for_selector('.ms-said:has-text("last round")')
+
+
+CURSED = """
+import numpy as np
+from market_sim.theory.rule import POSTED, Functions, RuleFamily
+
+rounds = 0
+
+
+def cursed():
+    def act(memory, view, uniforms):
+        global rounds
+        rounds += 1
+        if rounds == 3:
+            raise RuntimeError("the third move is cursed")
+        return view.current
+
+    return Functions(act=act, draws=1)
+
+
+rule = RuleFamily(name="cursed", summary="", source="", information="none", regimes=POSTED, make=cursed)
+"""
+
+
+def test_an_exception_in_a_step_is_a_sentence_on_the_page_and_reset_goes_on(context, tmp_path):
+    (tmp_path / "rules.py").write_text(CURSED)
+    (tmp_path / "mine.toml").write_text(SENT + '[providers]\nlearning = {rule = "rules:rule"}\n')
+    with serving(tmp_path, "mine.toml") as address:
+        visitor = Visitor(context, address)
+        visitor.press("play")
+        visitor.page.wait_for_selector('.ms-problem:has-text("RuntimeError: the third move is cursed")')
+        visitor.page.wait_for_selector('.ms-play:has-text("Play")')
+        assert "Traceback" not in visitor.page.inner_text("body")
+        visitor.press("reset")
+        visitor.wait_for_round(lambda number: number == 0)
+        visitor.page.wait_for_selector(".ms-problem", state="detached")
+        visitor.step(3)
+        assert not visitor.complaints
+        visitor.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is not this machine")
+def test_it_listens_to_this_machine_only(address):
+    """All of 127.* is this machine, and who listens to every address answers there."""
+    port = int(address.rpartition(":")[2])
+    socket.create_connection(("127.0.0.1", port), timeout=30).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), timeout=30)
+
+
+ASK_TO_RUN = """code => new Promise((resolve, reject) => {
+  const id = crypto.randomUUID();
+  const socket = new WebSocket(`ws://${location.host}/jupyter/api/kernels/${id}/channels?session_id=${id}`);
+  const header = {msg_id: id, msg_type: "execute_request", username: "", session: id, version: "5.3",
+                  date: ""};
+  const message = {header, parent_header: {}, metadata: {}, content: {code}, buffers: [], channel: "shell"};
+  socket.onopen = () => socket.send(JSON.stringify(message));
+  socket.onclose = event => resolve(event.code);
+  setTimeout(() => reject("neither answered nor closed"), 50000);
+})"""
+
+
+def test_nobody_can_make_the_server_run_code(visitor, tmp_path):
+    written = tmp_path / "written"
+    visitor.page.evaluate(ASK_TO_RUN, f"open({str(written)!r}, 'w').write('by a stranger')")
+    assert not written.exists()
 
 
 def test_play_goes_on_behind_another_tab(visitor):
