@@ -53,6 +53,7 @@ def keep_to_this_machine() -> None:
     import solara.settings
 
     settings.telemetry.mixpanel_enable = False
+    settings.main.mode = "production"  # in any other the page asks a public server whether it works
     solara.settings.assets.proxy = True
     solara.settings.assets.cdn = NOWHERE
     settings.theme.show_banner = False

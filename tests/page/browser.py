@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,9 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 ROOT = Path(__file__).parents[2]
-COMMAND = Path(sys.executable).parent / "market-sim"
+BIN = Path(sys.executable).parent
+SERVE = (str(BIN / "market-sim"), "serve")
+SOLARA_RUN = (str(BIN / "solara"), "run", str(ROOT / "market_sim" / "app.py"), "--no-open")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -45,14 +47,16 @@ def why_not() -> str | None:
 
 
 @contextmanager
-def serving(folder: Path, *arguments: str) -> Iterator[str]:
-    """The page, served from a folder; gives its address."""
+def serving(folder: Path, *arguments: str, program: Sequence[str] = SERVE) -> Iterator[str]:
+    """The page, served from a folder that is its own home too; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [str(COMMAND), "serve", *arguments, "--port", str(port)]
+    command = [*program, *arguments, "--port", str(port)]
+    environment = os.environ | {"NO_COLOR": "1", "HOME": str(folder)}
+    environment.pop("PYTEST_CURRENT_TEST", None)  # Solara behaves better where it is tested
     log = (folder / "server.log").open("w")
-    server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=os.environ | {"NO_COLOR": "1"})
+    server = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, env=environment)
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(address, server)

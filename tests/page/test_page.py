@@ -16,7 +16,7 @@ import pytest
 
 from market_sim.experiments.run import run
 from market_sim.page.choices import CONTROLS
-from tests.page.browser import Visitor, chromium, new_context, serving, why_not
+from tests.page.browser import SOLARA_RUN, Visitor, chromium, new_context, serving, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -348,6 +348,15 @@ def test_an_exception_in_a_step_is_a_sentence_on_the_page_and_reset_goes_on(cont
         visitor.step(3)
         assert not visitor.complaints
         visitor.close()
+
+
+def test_solara_run_shows_the_page_too(context, tmp_path):
+    with serving(tmp_path, program=SOLARA_RUN) as address:
+        visitor = Visitor(context, address)
+        visitor.step()
+        visitor.close()
+        assert not visitor.complaints
+        assert not visitor.asked_elsewhere
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is not this machine")
