@@ -36,7 +36,7 @@ demo: .venv/core
 	@$(BIN)/market-sim compare runs/gsm8k-majority.toml --report
 
 test: .venv/dev
-	@$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark
+	@$(BIN)/python -m pytest -n auto --dist worksteal -p no:benchmark -rs
 
 serve: .venv/viz
 	@$(BIN)/market-sim serve --port $(PORT)

@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,13 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Affine2D, ScaledTranslation
 
 from market_sim.experiments.figures import (
     BAD,
@@ -85,6 +91,43 @@ class Customers:
     about: str
 
 
+BOLD = FontProperties(family="DejaVu Sans", weight="bold")
+TITLE_POINTS = 8.5
+
+
+@cache
+def _glyph(letter: str) -> tuple[Path | None, float]:
+    """A letter's outline, None for a blank, and how far it moves the next one, points."""
+
+    def outline(text: str) -> Path:
+        return TextPath((0, 0), text, size=TITLE_POINTS, prop=BOLD)
+
+    ends = [outline(text).vertices[:, 0].max() for text in (f"|{letter}|", "||")]
+    return None if letter.isspace() else outline(letter), ends[0] - ends[1]
+
+
+class Title(PathPatch):
+    """A title above the left end of a panel, as outlines that are kept: text is laid out anew for every
+    frame otherwise, which takes longer than everything else together."""
+
+    def __init__(self, ax: Axes, points_above: float) -> None:
+        points = Affine2D().translate(0, points_above).scale(1 / 72) + ax.figure.dpi_scale_trans
+        place = points + ScaledTranslation(0, 1, ax.transAxes)
+        super().__init__(Path(np.empty((0, 2))), fc=INK, lw=0, transform=place, clip_on=False)
+        ax.add_artist(self)
+        self.text = ""
+
+    def set_text(self, text: str) -> None:
+        if text != self.text:
+            self.text, place, letters = text, 0.0, []
+            for letter in text:
+                outline, width = _glyph(letter)
+                if outline is not None:
+                    letters.append(Path(outline.vertices + np.array([place, 0.0]), outline.codes))
+                place += width
+            self.set_path(Path.make_compound_path(*letters))
+
+
 class LiveFigure:
     """Nine panels of one market.  `show` brings them up to date, `png` gives them as they are on screen.
 
@@ -108,7 +151,7 @@ class LiveFigure:
         self._moving: list[Artist] = []
         self._background: Any = None
         self._marks: tuple[int, ...] = ()
-        self._fitted: set[Axes] = set()
+        self._heights: dict[Axes, tuple[float, float]] = {}
         with house_style():
             above, below = (ABOVE, BELOW) if heading else (0.0, 0.0)
             self.figure = Figure(figsize=(WIDTH, HEIGHT + above + below), dpi=SCREEN_DPI)
@@ -116,7 +159,7 @@ class LiveFigure:
             self._lay_out(seen, crowd, levels, above, below)
             if heading:
                 say(self.figure, heading, note)
-        self._start = seen.round[0]
+            self._fitted = self._panels_to_fit()
 
     # --- made once ----------------------------------------------------------------------------------
 
@@ -134,7 +177,7 @@ class LiveFigure:
             top=1 - (0.28 + 0.17 * legend_rows + above) / height,
             bottom=(0.38 + below) / height,
             wspace=0.24,
-            hspace=0.5,
+            hspace=0.42,
         )
         ladders = grid[0, 0].subgridspec(len(seen.tasks), 1, hspace=0.12)
         self._ladders = [self.figure.add_subplot(ladders[t]) for t in range(len(seen.tasks))]
@@ -157,15 +200,9 @@ class LiveFigure:
             self._tokens,
         ]
         self._titles = {
-            ax: self._animated(
-                ax, ax.text(0, 1.0, "", transform=ax.transAxes, weight="bold", fontsize=8.5, color=INK)
-            )
+            ax: self._animated(ax, Title(ax, 17 if ax in (self._welfare, self._money) else 5))
             for ax in (self._ladders[0], *self._timed[len(self._ladders) :], self._users)
         }
-        for ax, title in self._titles.items():
-            legend_above = ax in (self._welfare, self._money)
-            title.set_position((0.0, 1.0))
-            title.set_transform(ax.transAxes + self._points(0, 17 if legend_above else 5))
         self._draw_ladders(seen, levels)
         self._draw_shares(seen)
         self._draw_users(crowd)
@@ -175,10 +212,11 @@ class LiveFigure:
             sns.despine(ax=ax)
             ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
             ax.tick_params(pad=2)
-        for ax in self._ladders[:-1]:
-            ax.tick_params(labelbottom=False)
-        for ax in (self._profit, self._right, self._tokens):
-            ax.set_xlabel("round", labelpad=1)
+        for ax in self._timed:
+            if ax in (self._profit, self._right, self._tokens):
+                ax.set_xlabel("round", labelpad=1)
+            else:
+                ax.tick_params(labelbottom=False)  # the same rounds as below
         handles = [
             Line2D([], [], marker="s", ls="none", ms=6, color=colour_of(name), label=name)
             for name in in_family_order(self._names)
@@ -203,12 +241,6 @@ class LiveFigure:
             fontsize=7,
             color=MUTED,
         )
-
-    def _points(self, x: float, y: float) -> Any:
-        """A shift in points."""
-        from matplotlib.transforms import ScaledTranslation
-
-        return ScaledTranslation(x / 72, y / 72, self.figure.dpi_scale_trans)
 
     def _animated[A: Artist](self, ax: Axes, artist: A) -> A:
         """Keep an artist among those that change from frame to frame."""
@@ -331,6 +363,21 @@ class LiveFigure:
         self._right.set_ylabel("answers right (%)", labelpad=2)
         self._tokens.set_ylabel("thousand tokens", labelpad=2)
 
+    def _panels_to_fit(self) -> dict[Axes, tuple[list[Line2D], float, Array]]:
+        """Panels whose height follows what they show: lines, least height, and what must be in sight too."""
+        named, nothing, zero = self._lines, np.empty(0), np.zeros(1)
+        money = ("welfare_usd", "first_best", "optimum", "expected_welfare_usd")
+        prices = ("user_value_usd", "price_usd", "expected_user_value_usd", "expected_price_usd")
+        equilibria = per_thousand(np.array(self._yardsticks.equilibria))
+        return {
+            self._welfare: ([named[name] for name in money], 0.02, equilibria),
+            self._money: ([named[name] for name in prices], 0.02, nothing),
+            self._loss: ([named["inefficiency"]], 2.0, zero),
+            self._profit: (self._earned, 0.005, zero),
+            self._right: ([named["accuracy"]], 3.0, nothing),
+            self._tokens: ([named["tokens_per_query"]], 0.1, zero),
+        }
+
     # --- from frame to frame ------------------------------------------------------------------------
 
     def show(self, seen: Seen, customers: Customers, marks: Sequence[int] = ()) -> None:
@@ -420,44 +467,34 @@ class LiveFigure:
             for ax in self._timed:
                 ax.set_xlim(0, end)
             self._background = None
-        extra = per_thousand(np.array(self._yardsticks.equilibria))
-        money = [
-            self._lines[name] for name in ("welfare_usd", "first_best", "optimum", "expected_welfare_usd")
-        ]
-        prices = [
-            self._lines[name]
-            for name in ("user_value_usd", "price_usd", "expected_user_value_usd", "expected_price_usd")
-        ]
-        for ax, lines, least, also in (
-            (self._welfare, money, 0.02, extra),
-            (self._money, prices, 0.02, ()),
-            (self._loss, [self._lines["inefficiency"]], 2.0, (0.0,)),
-            (self._profit, self._earned, 0.005, (0.0,)),
-            (self._right, [self._lines["accuracy"]], 3.0, ()),
-            (self._tokens, [self._lines["tokens_per_query"]], 0.1, (0.0,)),
-        ):
-            values = np.concatenate([*(np.asarray(line.get_ydata(), dtype=float) for line in lines), also])
-            self._fit_height(ax, values[np.isfinite(values)], least)
+        reached = {ax: self._reach(ax) for ax in self._fitted}
+        if self._background is None or not all(map(_holds, reached, reached.values())):
+            for ax, (low, high, least) in reached.items():
+                self._fit_height(ax, low, high, least)
+            self._background = None
         for mark in marks:
             if mark not in self._marks:
                 for ax in self._timed:
                     ax.axvline(mark, color=MUTED, lw=0.8, ls=(0, (2, 2)), zorder=1.5)
                 self._marks, self._background = (*self._marks, mark), None
 
-    def _fit_height(self, ax: Axes, values: Array, least: float) -> None:
-        """New limits where values leave the old ones or fill less than half of them."""
-        if not len(values):
+    def _reach(self, ax: Axes) -> tuple[float, float, float]:
+        """Least and greatest value in a panel, NaN where there is none, and the least height to show."""
+        lines, least, also = self._fitted[ax]
+        values = np.concatenate([*(np.asarray(line.get_ydata(), dtype=float) for line in lines), also])
+        values = values[np.isfinite(values)]
+        return (float(values.min()), float(values.max()), least) if len(values) else (np.nan, np.nan, least)
+
+    def _fit_height(self, ax: Axes, low: float, high: float, least: float) -> None:
+        """New limits, with more room on a side where values have moved outwards since the last time: drawing
+        anew what stands still takes several frames, and where they moved they will move on."""
+        if np.isnan(low):
             return
-        low, high = float(values.min()), float(values.max())
         span = max(high - low, least)
-        bottom, top = ax.get_ylim()
-        fresh = ax in self._fitted
-        if fresh and bottom <= low and high <= top and span > 0.45 * (top - bottom):
-            return
-        room = 0.08 * span
-        ax.set_ylim(low if low == 0 else low - room, low + span + room)
-        self._fitted.add(ax)
-        self._background = None
+        lowest, highest = self._heights.get(ax, (low, high))
+        below, above = (0.35 * span if moved else 0.08 * span for moved in (low < lowest, high > highest))
+        ax.set_ylim(low if low == 0 else low - below, low + span + above)
+        self._heights[ax] = low, high
 
     def png(self) -> bytes:
         """The figure as it is on screen."""
@@ -473,12 +510,20 @@ class LiveFigure:
         return _encoded(canvas)
 
 
+def _holds(ax: Axes, reach: tuple[float, float, float]) -> bool:
+    """Whether a panel's limits go with what it shows: nothing left out, and not mostly empty."""
+    low, high, least = reach
+    bottom, top = ax.get_ylim()
+    return np.isnan(low) or (bottom <= low and high <= top and max(high - low, least) > 0.45 * (top - bottom))
+
+
 def _encoded(canvas: FigureCanvasAgg) -> bytes:
     """What is on a canvas as PNG, without loss: lightly packed, in a third of the usual time."""
-    pixels = np.asarray(canvas.buffer_rgba())[:, :, :3]
+    pixels = np.asarray(canvas.buffer_rgba())
     height, width, _ = pixels.shape
     rows = np.zeros((height, 3 * width + 1), dtype=np.uint8)  # each row begins with its filter, 0: none
-    rows[:, 1:] = pixels.reshape(height, -1)
+    for colour in range(3):
+        rows[:, 1 + colour :: 3] = pixels[:, :, colour]
     parts = (
         (b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)),
         (b"IDAT", zlib.compress(rows.tobytes(), 1)),

@@ -47,9 +47,7 @@ class Frame:
     """What is on screen: the figure, and after which round."""
 
     round: int
-    regime: str
     source: str
-    ended: bool
 
 
 class Desk:
@@ -62,6 +60,8 @@ class Desk:
         self.player: solara.Reactive[Player | None] = solara.reactive(None)
         self.frame: solara.Reactive[Frame | None] = solara.reactive(None)
         self.playing = solara.reactive(False)
+        self.regime = solara.reactive(start.regime.kind)
+        self.fresh, self.ended = solara.reactive(True), solara.reactive(False)
         self.speed = solara.reactive(10)
         self.problem = solara.reactive("")
         self.said = solara.reactive("")
@@ -259,7 +259,10 @@ class Desk:
         if last is not None and last.source == source:
             self._seen.set()
         self.said.set(events_text(player))
-        self.frame.set(Frame(round=player.round, regime=player.regime, source=source, ended=player.ended))
+        self.regime.set(player.regime)
+        self.fresh.set(player.round == 0)
+        self.ended.set(player.ended)
+        self.frame.set(Frame(round=player.round, source=source))
 
     def show(self) -> None:
         """Draw again, for who comes back to the page."""

@@ -1,23 +1,26 @@
 """The market as it is played: buttons, pace, a change of policy, and the figure."""
 
+from collections.abc import Callable
+
 import reacton.ipyvuetify as rv
 import solara
 
 from market_sim.page.choices import REGIME_ITEMS, regime_title
-from market_sim.page.desk import SPEEDS, Desk
+from market_sim.page.desk import SPEEDS, Desk, Frame
+
+PANELS = "compute levels, shares, users, welfare, price, inefficiency, profits, accuracy, tokens"
 
 
 @solara.component
 def Live(desk: Desk) -> None:
     with solara.Column(gap="6px"):
         Transport(desk)
-        Picture(desk)
+        Screen(desk)
 
 
 @solara.component
 def Transport(desk: Desk) -> None:
-    frame, playing = desk.frame.value, desk.playing.value
-    ended = frame is not None and frame.ended
+    playing, ended = desk.playing.value, desk.ended.value  # not the frame: it comes many times a second
     with solara.Row(classes=["ms-transport"], gap="8px", style={"align-items": "center"}):
         if playing:
             solara.Button(
@@ -78,51 +81,57 @@ def Transport(desk: Desk) -> None:
         solara.Button(
             "Switch", icon_name="mdi-gavel", on_click=desk.switch, outlined=True, classes=["ms-switch"]
         )
-    Status(desk)
+
+
+@solara.component
+def Screen(desk: Desk) -> None:
+    """The round and the figure.
+
+    They change many times a second, so they are changed in place: to go through the whole page for each
+    takes as long as drawing the figure.  When the browser shows one it says so, and the next may come.
+    """
+    with solara.Column(gap="0px"):
+        with solara.Row(classes=["ms-status"], gap="14px"):
+            with solara.Div(classes=["ms-round"]):
+                solara.Text("Round ")
+                number = rv.Html(tag="b")
+            Status(desk)
+        picture = rv.Html(tag="img", class_="ms-figure ms-live")
+    rv.use_event(picture, "load", desk.seen)
+
+    def follow() -> Callable[[], None]:
+        on_screen, written = solara.get_widget(picture), solara.get_widget(number)
+
+        def put(frame: Frame | None) -> None:
+            if frame is not None:
+                about = f"Nine panels of the market after round {frame.round}: {PANELS}"
+                on_screen.attributes = {"src": frame.source, "alt": about}
+                written.children = [f"{frame.round:,}"]
+
+        put(desk.frame.peek())
+        return desk.frame.subscribe(put)
+
+    solara.use_effect(follow, [])
+    solara.use_effect(desk.show, [])
 
 
 @solara.component
 def Status(desk: Desk) -> None:
-    """One line: where play stands, and what to know now."""
-    frame = desk.frame.value
-    if frame is None:
-        return
+    """What to know now, on the line of the round."""
     player = desk.player.value
     with solara.Row(classes=["ms-status"], gap="14px"):
-        solara.HTML(tag="span", classes=["ms-round"], unsafe_innerHTML=f"Round <b>{frame.round:,}</b>")
-        solara.HTML(
-            tag="span",
-            classes=["ms-regime-now"],
-            unsafe_innerHTML=f"under <b>{regime_title(frame.regime)}</b>",
-        )
-        if frame.round == 0 and not desk.playing.value:
+        with solara.Div(classes=["ms-regime-now"]):
+            solara.Text("under ")
+            rv.Html(tag="b", children=[regime_title(desk.regime.value)])
+        if desk.fresh.value and not desk.playing.value:
             solara.Text(
                 "Press Play and watch the providers learn, or Step for one round.", classes=["ms-said"]
             )
         if desk.said.value:
             solara.Text(desk.said.value, classes=["ms-said"])
-        if frame.ended:
+        if desk.ended.value:
             solara.Text("This is the last round of the run that is shown.", classes=["ms-said"])
         if desk.changed:
             solara.Text("Reset plays the market with the changed settings.", classes=["ms-hint"])
         if player is not None and player.yardsticks.why_none is not None:
             solara.Text(f"No equilibria are drawn: {player.yardsticks.why_none}.", classes=["ms-help"])
-
-
-@solara.component
-def Picture(desk: Desk) -> None:
-    """The figure; when the browser has put it on screen it says so, and the next one may come."""
-    frame = desk.frame.value
-    solara.use_effect(desk.show, [])
-    picture = rv.Html(
-        tag="img",
-        class_="ms-figure ms-live",
-        attributes={
-            "src": "" if frame is None else frame.source,
-            "alt": ""
-            if frame is None
-            else f"Nine panels of the market after round {frame.round}: compute levels, "
-            "market shares, users, welfare, price and user value, inefficiency, profits, accuracy, tokens",
-        },
-    )
-    rv.use_event(picture, "load", desk.seen)

@@ -66,10 +66,8 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
     say  is told where the page is
     Raises InputError for a bad scenario, where the parts are not installed, or where it cannot listen.
     """
-    if scenario is not None:
-        given = load_scenario(scenario)
-        timeline_of(given)  # whatever in it cannot be played is said here, and not on the page
-        _started_with.append(given)
+    given = load_scenario(DEFAULT if scenario is None else scenario)
+    timeline_of(given)  # whatever in it cannot be played is said here, and not on the page
     os.environ["SOLARA_APP"] = APP
     os.environ["SOLARA_TELEMETRY_MIXPANEL_ENABLE"] = "false"
     try:
@@ -78,9 +76,12 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
         keep_to_this_machine()
         from solara.server.starlette import app
     except ImportError as error:
+        missing = str(error.name).partition(".")[0]
         raise InputError(
-            f"serve needs the extra viz ({error.name} is not installed): pip install 'market-sim[viz]'"
+            f"serve needs the extra viz ({missing} is not installed): make serve installs it, or "
+            "pip install 'market-sim[viz]'"
         ) from None
+    _started_with.append(given)
     logging.getLogger("solara").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message="Cookies with samesite=none", category=UserWarning)
     with _listening(host, port) as listening:
@@ -88,7 +89,8 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
         say(f"The market is at {where} (Ctrl-C stops it).")
         if not _is_loopback(host):
             say("Anybody who can reach this machine can open it.")
-        config = uvicorn.Config(guarded(app), log_level="warning")
+        # Most of what is sent is pictures, which are packed already.
+        config = uvicorn.Config(guarded(app), log_level="warning", ws_per_message_deflate=False)
         uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -20,7 +20,7 @@ from market_sim.experiments.live import (
     uploaded_scenario,
     yardsticks_of,
 )
-from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, Title
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import changed, load_scenario
 from market_sim.simulation.portrait import portrait_of
@@ -312,13 +312,13 @@ def test_a_saved_figure_has_its_heading_its_marks_and_every_provider(tmp_path):
     png, svg = save(figure.figure, tmp_path / "live", {"seed": 1})
     assert png.read_bytes().startswith(b"\x89PNG")
     assert "<svg" in svg.read_text()
-    texts = [text.get_text() for ax in figure.figure.axes for text in ax.texts]
+    titles = [patch.text for patch in figure.figure.findobj(Title)]
     assert figure.figure.get_suptitle() == "small, round 8"
     assert figure.figure.get_supxlabel() == "From round 3: the auction"
     timed = [ax for ax in figure.figure.axes if ax.get_xlabel() == "round"]
     assert len(timed) == 3
     assert all([3, 3] in [list(line.get_xdata()) for line in ax.lines] for ax in timed)
-    assert any(text.startswith("Welfare ") for text in texts)
+    assert any(text.startswith("Welfare ") for text in titles)
     (legend,) = figure.figure.legends
     names = [text.get_text() for text in legend.get_texts()]
     assert set(names) == {*market.market.providers, "buys nothing"}

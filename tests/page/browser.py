@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -46,9 +47,15 @@ def why_not() -> str | None:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Server:
+    address: str
+    pid: int
+
+
 @contextmanager
-def serving(folder: Path, *arguments: str, program: Sequence[str] = SERVE) -> Iterator[str]:
-    """The page, served from a folder that is its own home too; gives its address."""
+def serving(folder: Path, *arguments: str, program: Sequence[str] = SERVE) -> Iterator[Server]:
+    """The page, served from a folder that is its own home too."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -60,7 +67,7 @@ def serving(folder: Path, *arguments: str, program: Sequence[str] = SERVE) -> It
     try:
         address = f"http://127.0.0.1:{port}"
         _wait_for(address, server)
-        yield address
+        yield Server(address=address, pid=server.pid)
     finally:
         server.terminate()
         server.wait(timeout=30)

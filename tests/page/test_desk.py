@@ -159,7 +159,7 @@ def test_saving_keeps_every_round_in_a_run_folder_that_can_be_replayed(desk, tmp
         desk.step()
     assert desk.player.value.ended
     assert desk.player.value.round == 7
-    assert desk.frame.value.regime == "planner"
+    assert desk.regime.value == "planner"
     desk.switch()
     assert "finished run" in desk.problem.value
     desk.reset()

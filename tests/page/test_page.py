@@ -48,8 +48,8 @@ def address(tmp_path_factory) -> Iterator[str]:
     (folder / "runs").mkdir()
     (folder / "runs" / "shipped.toml").write_text(SENT.replace("sent", "shipped"))
     run(SMALL, out=folder / "runs" / "out")
-    with serving(folder) as address:
-        yield address
+    with serving(folder) as server:
+        yield server.address
 
 
 @pytest.fixture(scope="module")
@@ -336,8 +336,8 @@ rule = RuleFamily(name="cursed", summary="", source="", information="none", regi
 def test_an_exception_in_a_step_is_a_sentence_on_the_page_and_reset_goes_on(context, tmp_path):
     (tmp_path / "rules.py").write_text(CURSED)
     (tmp_path / "mine.toml").write_text(SENT + '[providers]\nlearning = {rule = "rules:rule"}\n')
-    with serving(tmp_path, "mine.toml") as address:
-        visitor = Visitor(context, address)
+    with serving(tmp_path, "mine.toml") as server:
+        visitor = Visitor(context, server.address)
         visitor.press("play")
         visitor.page.wait_for_selector('.ms-problem:has-text("RuntimeError: the third move is cursed")')
         visitor.page.wait_for_selector('.ms-play:has-text("Play")')
@@ -351,8 +351,8 @@ def test_an_exception_in_a_step_is_a_sentence_on_the_page_and_reset_goes_on(cont
 
 
 def test_solara_run_shows_the_page_too(context, tmp_path):
-    with serving(tmp_path, program=SOLARA_RUN) as address:
-        visitor = Visitor(context, address)
+    with serving(tmp_path, program=SOLARA_RUN) as server:
+        visitor = Visitor(context, server.address)
         visitor.step()
         visitor.close()
         assert not visitor.complaints
