@@ -5,11 +5,8 @@ does not (axes, ticks, legends), which is made anew only when axes must grow.  T
 as drawing everything, and the saved figure is the same artists drawn whole.
 """
 
-import struct
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -19,13 +16,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
-from matplotlib.transforms import Affine2D, ScaledTranslation
 
 from market_sim.experiments.figures import (
     BAD,
@@ -42,6 +34,7 @@ from market_sim.experiments.figures import (
     per_thousand,
     say,
 )
+from market_sim.experiments.frames import Title, packed
 from market_sim.experiments.live import Seen, Yardsticks
 from market_sim.theory.arrays import Array
 
@@ -89,43 +82,6 @@ class Customers:
 
     bought: Array
     about: str
-
-
-BOLD = FontProperties(family="DejaVu Sans", weight="bold")
-TITLE_POINTS = 8.5
-
-
-@cache
-def _glyph(letter: str) -> tuple[Path | None, float]:
-    """A letter's outline, None for a blank, and how far it moves the next one, points."""
-
-    def outline(text: str) -> Path:
-        return TextPath((0, 0), text, size=TITLE_POINTS, prop=BOLD)
-
-    ends = [outline(text).vertices[:, 0].max() for text in (f"|{letter}|", "||")]
-    return None if letter.isspace() else outline(letter), ends[0] - ends[1]
-
-
-class Title(PathPatch):
-    """A title above the left end of a panel, as outlines that are kept: text is laid out anew for every
-    frame otherwise, which takes longer than everything else together."""
-
-    def __init__(self, ax: Axes, points_above: float) -> None:
-        points = Affine2D().translate(0, points_above).scale(1 / 72) + ax.figure.dpi_scale_trans
-        place = points + ScaledTranslation(0, 1, ax.transAxes)
-        super().__init__(Path(np.empty((0, 2))), fc=INK, lw=0, transform=place, clip_on=False)
-        ax.add_artist(self)
-        self.text = ""
-
-    def set_text(self, text: str) -> None:
-        if text != self.text:
-            self.text, place, letters = text, 0.0, []
-            for letter in text:
-                outline, width = _glyph(letter)
-                if outline is not None:
-                    letters.append(Path(outline.vertices + np.array([place, 0.0]), outline.codes))
-                place += width
-            self.set_path(Path.make_compound_path(*letters))
 
 
 class LiveFigure:
@@ -507,7 +463,7 @@ class LiveFigure:
         renderer = canvas.get_renderer()
         for artist in sorted(self._moving, key=lambda each: each.get_zorder()):
             artist.draw(renderer)
-        return _encoded(canvas)
+        return packed(canvas)
 
 
 def _holds(ax: Axes, reach: tuple[float, float, float]) -> bool:
@@ -515,25 +471,6 @@ def _holds(ax: Axes, reach: tuple[float, float, float]) -> bool:
     low, high, least = reach
     bottom, top = ax.get_ylim()
     return np.isnan(low) or (bottom <= low and high <= top and max(high - low, least) > 0.45 * (top - bottom))
-
-
-def _encoded(canvas: FigureCanvasAgg) -> bytes:
-    """What is on a canvas as PNG, without loss: lightly packed, in a third of the usual time."""
-    pixels = np.asarray(canvas.buffer_rgba())
-    height, width, _ = pixels.shape
-    rows = np.zeros((height, 3 * width + 1), dtype=np.uint8)  # each row begins with its filter, 0: none
-    for colour in range(3):
-        rows[:, 1 + colour :: 3] = pixels[:, :, colour]
-    parts = (
-        (b"IHDR", struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)),
-        (b"IDAT", zlib.compress(rows.tobytes(), 1)),
-        (b"IEND", b""),
-    )
-    chunks = (
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in parts
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
 def _rounded_up(rounds: int) -> int:

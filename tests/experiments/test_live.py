@@ -5,6 +5,7 @@ import pytest
 
 from market_sim.errors import InputError
 from market_sim.experiments.figures import save
+from market_sim.experiments.frames import Title
 from market_sim.experiments.live import (
     MOST_BLOCKS,
     PROVIDER_SERIES,
@@ -20,7 +21,7 @@ from market_sim.experiments.live import (
     uploaded_scenario,
     yardsticks_of,
 )
-from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, Title
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import changed, load_scenario
 from market_sim.simulation.portrait import portrait_of
