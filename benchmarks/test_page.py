@@ -84,25 +84,25 @@ def test_2000_users_are_played(figures: Figures, server: Server, browser: Any, p
     )
 
 
-def test_an_hour_of_play(figures: Figures, server: Server) -> None:
-    with chromium() as browser:
-        visitor = Visitor(new_context(browser), server.address)
-        visitor.slide(".ms-speed", "End")
+def test_an_hour_of_play(figures: Figures, server: Server, browser: Any) -> None:
+    visitor = Visitor(new_context(browser), server.address)
+    visitor.slide(".ms-speed", "End")
 
-        def hour() -> tuple[float, float]:
-            visitor.press("play")
-            reached, at_first, most = 0, (0.0, 0.0), (0.0, 0.0)
-            while reached < HOUR:
-                visitor.page.wait_for_timeout(2000)
-                reached, now = visitor.round, (resident(server.pid), heap(visitor))
-                if reached > 1000:
-                    at_first = at_first if at_first[0] else now
-                    most = (max(most[0], now[0]), max(most[1], now[1]))
-            visitor.press("play")
-            return 1024 * (most[0] - at_first[0]), 1024 * (most[1] - at_first[1])
+    def memory() -> tuple[float, float]:
+        return 1024 * resident(server.pid), 1024 * heap(visitor)
 
-        grown = figures.time(hour, rounds=1, warmup=0)
-        visitor.close()
+    def hour() -> tuple[float, float]:
+        visitor.press("play")
+        visitor.wait_for_round(lambda number: number > 1000)
+        at_first = most = memory()
+        while visitor.round < HOUR:
+            visitor.page.wait_for_timeout(2000)
+            most = max(most[0], memory()[0]), max(most[1], memory()[1])
+        visitor.press("play")
+        return most[0] - at_first[0], most[1] - at_first[1]
+
+    grown = figures.time(hour, rounds=1, warmup=0)
+    visitor.close()
     for who, amount in zip(("the server", "the page's scripts in the browser"), grown, strict=True):
         figures.write_amounts(
             f"{who}: growth of memory from round 1,000 to {HOUR:,}, at most",

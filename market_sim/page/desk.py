@@ -22,7 +22,7 @@ from market_sim.experiments.live import LiveMarket, Player, Replay
 from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
-from market_sim.page.pictures import DRAWING, as_source
+from market_sim.page.pictures import COUNTER, DRAWING, as_source
 from market_sim.simulation.portrait import (
     Portrait,
     bought_from,
@@ -134,7 +134,8 @@ class Desk:
         """Play one round."""
         self.pause()
         self.problem.set("")
-        self.guarded(lambda: self._advance(1))
+        with COUNTER.pressed():
+            self.guarded(lambda: self._advance(1))
 
     def play(self) -> None:
         """Play on until paused."""
@@ -181,7 +182,7 @@ class Desk:
     # --- playing ------------------------------------------------------------------------------------
 
     def _begin(self, player: Player) -> None:
-        with self._market:
+        with COUNTER.pressed(), self._market:
             parts = player.model.parts if isinstance(player, LiveMarket) else None
             self._portrait = None if parts is None else portrait_of(parts)
             self._figure = None
@@ -218,7 +219,8 @@ class Desk:
             if rounds >= 1:
                 due = due - rounds if rounds == int(due) else 0.0
                 self._seen.clear()
-                went_well = self.guarded(partial(self._advance, rounds, turn))
+                with COUNTER.played():
+                    went_well = self.guarded(partial(self._advance, rounds, turn))
                 if not went_well or not self._wait_until_seen(turn):
                     self._stop(turn)
                     return
@@ -266,7 +268,7 @@ class Desk:
 
     def show(self) -> None:
         """Draw again, for who comes back to the page."""
-        with self._market:
+        with COUNTER.pressed(), self._market:
             self._show()
 
     def new_figure(self, heading: str = "", note: str = "") -> LiveFigure:

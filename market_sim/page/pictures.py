@@ -3,7 +3,8 @@
 import base64
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 import reacton.ipyvuetify as rv
@@ -16,6 +17,45 @@ DRAWING = threading.Lock()
 """Held while matplotlib draws: it keeps its settings in one place for the whole process."""
 
 DPI = 140
+
+
+class Counter:
+    """Where visitors are served, one at a time: who pressed a button before those whose market plays on.
+
+    All of them share one interpreter; side by side everybody would wait for everybody.
+    """
+
+    def __init__(self) -> None:
+        self._changed, self._pressed, self._busy = threading.Condition(), 0, False
+
+    @contextmanager
+    def pressed(self) -> Iterator[None]:
+        """For what somebody waits for."""
+        with self._changed:
+            self._pressed += 1
+            self._changed.wait_for(lambda: not self._busy)
+            self._pressed -= 1
+            self._busy = True
+        yield from self._served()
+
+    @contextmanager
+    def played(self) -> Iterator[None]:
+        """For what goes on by itself."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy and not self._pressed)
+            self._busy = True
+        yield from self._served()
+
+    def _served(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._busy = False
+                self._changed.notify_all()
+
+
+COUNTER = Counter()
 
 
 def as_source(png: bytes) -> str:

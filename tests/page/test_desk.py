@@ -1,6 +1,8 @@
 """What stands behind the page, without a browser: choices, sessions, exports, and who may connect."""
 
 import asyncio
+import threading
+import time
 import tomllib
 from dataclasses import fields
 
@@ -15,6 +17,7 @@ from market_sim.page.choices import CONTROLS, Choices, after, choices_of, menu, 
 from market_sim.page.desk import Desk
 from market_sim.page.exact import equilibria_table, said_of
 from market_sim.page.files import Drawer
+from market_sim.page.pictures import Counter
 
 SMALL = {
     "name": "small",
@@ -175,6 +178,39 @@ def test_what_is_saved_as_a_scenario_is_what_the_controls_say(desk):
     saved = tomllib.loads(Drawer(desk).scenario().decode())
     assert saved["market"]["margin"] == 0.5
     assert load_scenario(saved).name == "small"
+
+
+def test_who_pressed_a_button_is_served_before_those_who_play_on():
+    counter, done = Counter(), []
+
+    def serve(name: str, turn) -> threading.Thread:
+        def wait() -> None:
+            with turn():
+                done.append(name)
+
+        thread = threading.Thread(target=wait)
+        thread.start()
+        return thread
+
+    with counter.played():
+        waiting = [serve("play", counter.played) for _ in range(3)]
+        waiting.append(serve("button", counter.pressed))
+        until = time.monotonic() + 60
+        while not counter._pressed and time.monotonic() < until:
+            time.sleep(0.01)
+        assert done == []
+    for thread in waiting:
+        thread.join(60)
+    assert done == ["button", "play", "play", "play"]
+
+
+def test_a_figure_that_cannot_be_drawn_keeps_nobody_else_waiting(desk, tmp_path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr(Desk, "_show", lambda self: 1 / 0)
+        desk.step()
+    other = Desk(load_scenario(SMALL), tmp_path)
+    other.step()
+    assert other.player.value.round == 1
 
 
 # --- Words ------------------------------------------------------------------------------------------
