@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import solara
+from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
 from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
-from market_sim.page.pictures import COUNTER, DRAWING, as_source
+from market_sim.page.pictures import COUNTER, DRAWING, as_file, as_source
 from market_sim.simulation.portrait import (
     Portrait,
     bought_from,
@@ -287,14 +288,20 @@ class Desk:
             note,
         )
 
-    def figure_now(self, heading: str) -> LiveFigure:
-        """A figure of its own with what is on screen, to be saved."""
-        player = self.player.value
-        assert player is not None
-        with self._market:
+    def saved_figure(self, heading: str, suffix: str, about: dict[str, object]) -> bytes:
+        """What is on screen, as a file."""
+
+        def draw() -> Figure:
+            player = self.player.value
+            assert player is not None
             figure = self.new_figure(heading, events_text(player))
             figure.show(player.history.seen(), self._customers(), marks_of(player))
-        return figure
+            return figure.figure
+
+        with (
+            self._market
+        ):  # before the lock round drawing, as everywhere: two orders would wait for each other
+            return as_file(draw, suffix, about)
 
     @property
     def _dots(self) -> Portrait:

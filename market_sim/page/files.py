@@ -26,7 +26,6 @@ from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.solve import load_market
 from market_sim.page.choices import regime_title, scenario_of
 from market_sim.page.desk import Desk
-from market_sim.page.pictures import as_file
 
 
 @solara.component_vue("upload.vue")
@@ -107,7 +106,7 @@ class Drawer:
             "rounds": player.round,
         }
         heading = f"{player.scenario.name}, {regime_title(player.regime)}, round {player.round:,}"
-        return as_file(lambda: self.desk.figure_now(heading).figure, suffix, about)
+        return self.desk.saved_figure(heading, suffix, about)
 
     def keep(self) -> None:
         """Play the same rounds into a run folder, in the background."""

@@ -22,37 +22,42 @@ DPI = 140
 class Counter:
     """Where visitors are served, one at a time: who pressed a button before those whose market plays on.
 
-    All of them share one interpreter; side by side everybody would wait for everybody.
+    All of them share one interpreter; side by side everybody would wait for everybody.  Whoever is served may
+    come again meanwhile: Solara draws the page in the thread that changed it, whoever asked for that.
     """
 
     def __init__(self) -> None:
-        self._changed, self._pressed, self._busy = threading.Condition(), 0, False
+        self._changed, self._pressed = threading.Condition(), 0
+        self._served: int | None = None  # the thread
 
     @contextmanager
     def pressed(self) -> Iterator[None]:
         """For what somebody waits for."""
         with self._changed:
+            again = self._served == threading.get_ident()
             self._pressed += 1
-            self._changed.wait_for(lambda: not self._busy)
+            self._changed.wait_for(lambda: again or self._served is None)
             self._pressed -= 1
-            self._busy = True
-        yield from self._served()
+            self._served = threading.get_ident()
+        yield from self._serve(again)
 
     @contextmanager
     def played(self) -> Iterator[None]:
         """For what goes on by itself."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._busy and not self._pressed)
-            self._busy = True
-        yield from self._served()
+            again = self._served == threading.get_ident()
+            self._changed.wait_for(lambda: again or (self._served is None and not self._pressed))
+            self._served = threading.get_ident()
+        yield from self._serve(again)
 
-    def _served(self) -> Iterator[None]:
+    def _serve(self, again: bool) -> Iterator[None]:
         try:
             yield
         finally:
-            with self._changed:
-                self._busy = False
-                self._changed.notify_all()
+            if not again:
+                with self._changed:
+                    self._served = None
+                    self._changed.notify_all()
 
 
 COUNTER = Counter()

@@ -17,7 +17,7 @@ from market_sim.page.choices import CONTROLS, Choices, after, choices_of, menu, 
 from market_sim.page.desk import Desk
 from market_sim.page.exact import equilibria_table, said_of
 from market_sim.page.files import Drawer
-from market_sim.page.pictures import Counter
+from market_sim.page.pictures import DRAWING, Counter
 
 SMALL = {
     "name": "small",
@@ -204,6 +204,23 @@ def test_who_pressed_a_button_is_served_before_those_who_play_on():
     assert done == ["button", "play", "play", "play"]
 
 
+def test_who_is_served_may_come_again_and_is_served_to_the_end():
+    counter, order = Counter(), []
+
+    def other() -> None:
+        with counter.played():
+            order.append("other")
+
+    waiting = threading.Thread(target=other)
+    with counter.played():
+        with counter.pressed():
+            waiting.start()
+        waiting.join(0.2)
+        order.append("first")
+    waiting.join(60)
+    assert order == ["first", "other"]
+
+
 def test_a_figure_that_cannot_be_drawn_keeps_nobody_else_waiting(desk, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Desk, "_show", lambda self: 1 / 0)
@@ -211,6 +228,20 @@ def test_a_figure_that_cannot_be_drawn_keeps_nobody_else_waiting(desk, tmp_path,
     other = Desk(load_scenario(SMALL), tmp_path)
     other.step()
     assert other.player.value.round == 1
+
+
+def test_a_figure_that_is_saved_waits_for_the_market_and_not_with_the_pen_in_hand(desk):
+    """Whoever plays has the market first and then draws; the other way round both would wait for ever."""
+    saved: list[bytes] = []
+    saving = threading.Thread(target=lambda: saved.append(Drawer(desk).figure("svg")))
+    with desk._market:
+        saving.start()
+        saving.join(0.5)
+        assert DRAWING.acquire(timeout=60)
+        DRAWING.release()
+        assert not saved
+    saving.join(60)
+    assert b"<svg" in saved[0]
 
 
 # --- Words ------------------------------------------------------------------------------------------
