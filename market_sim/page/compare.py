@@ -1,7 +1,9 @@
 """Two regimes side by side: the same users and chances, who gains, who loses, and by how much."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import reacton.ipyvuetify as rv
@@ -40,6 +42,8 @@ class Shown:
     comparison: Comparison
     surplus: str
     play: str
+    draw_surplus: Callable[[], Figure]
+    draw_play: Callable[[], Figure]
 
 
 class Bench:
@@ -81,9 +85,16 @@ class Bench:
                 rounds=self.rounds.value,
                 progress=on_round,
             )
-            surplus = drawn(lambda: surplus_figure(result))
-            play = drawn(lambda: play_figure(result))
-            self.shown.set(Shown(comparison=result, surplus=surplus, play=play))
+            draw_surplus, draw_play = partial(surplus_figure, result), partial(play_figure, result)
+            self.shown.set(
+                Shown(
+                    comparison=result,
+                    surplus=drawn(draw_surplus),
+                    play=drawn(draw_play),
+                    draw_surplus=draw_surplus,
+                    draw_play=draw_play,
+                )
+            )
         finally:
             self.progress.set(None)
 
@@ -169,9 +180,9 @@ def Result(shown: Shown) -> None:
         MeasuresTable(shown.comparison, names)
     about: dict[str, object] = {"scenario": shown.comparison.name, "seed": shown.comparison.seed}
     Picture(shown.surplus, f"Who gets what under {' and '.join(names)}", "ms-surplus")
-    TakeFigure(lambda: surplus_figure(shown.comparison), "surplus", about)
+    TakeFigure(shown.draw_surplus, "surplus", about)
     Picture(shown.play, f"The play under {' and '.join(names)}, side by side", "ms-side-by-side")
-    TakeFigure(lambda: play_figure(shown.comparison), "side-by-side", about)
+    TakeFigure(shown.draw_play, "side-by-side", about)
 
 
 @solara.component

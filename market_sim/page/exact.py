@@ -2,14 +2,16 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import reacton.ipyvuetify as rv
 import solara
+from matplotlib.figure import Figure
 
 from market_sim.economy.solve import Profile, Solution
 from market_sim.errors import InputError
-from market_sim.experiments.exact_figures import Analysis, analyse, exact_figure
+from market_sim.experiments.exact_figures import analyse, exact_figure
 from market_sim.experiments.live_figures import level_label
 from market_sim.experiments.scenario import Scenario
 from market_sim.page.choices import scenario_of
@@ -25,8 +27,9 @@ class Solved:
     """An analysis as it is on screen."""
 
     name: str
-    analysis: Analysis
+    solution: Solution
     picture: str
+    draw: Callable[[], Figure]
 
 
 @solara.component
@@ -71,9 +74,9 @@ def Answer(solved: Solved) -> None:
         "User value and profit by compute level, best replies, potential, inefficiency",
         "ms-exact",
     )
-    solution = solved.analysis.solution
+    solution = solved.solution
     about: dict[str, object] = {"scenario": solved.name, "beta": solution.beta}
-    TakeFigure(lambda: exact_figure(solved.analysis), "exact", about)
+    TakeFigure(solved.draw, "exact", about)
     head, rows = equilibria_table(solution)
     PlainTable(head, rows, "ms-equilibria")
     solara.Text(said_of(solution), classes=["ms-about"])
@@ -91,7 +94,8 @@ def _solved(desk: Desk, task: int) -> Solved | str:
         analysis = analyse(scenario, task if desk.choices.value.benchmark is None else 0)
     except InputError as error:
         return str(error)
-    return Solved(name=scenario.name, analysis=analysis, picture=drawn(lambda: exact_figure(analysis)))
+    draw = partial(exact_figure, analysis)
+    return Solved(name=scenario.name, solution=analysis.solution, picture=drawn(draw), draw=draw)
 
 
 def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:

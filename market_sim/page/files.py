@@ -96,6 +96,12 @@ class Drawer:
         assert self.desk.player.value is not None
         return csv_of(self.desk.player.value.history.seen()).encode()
 
+    def png(self) -> bytes:
+        return self.figure("png")
+
+    def svg(self) -> bytes:
+        return self.figure("svg")
+
     def figure(self, suffix: str) -> bytes:
         player = self.desk.player.value
         assert player is not None
@@ -167,7 +173,7 @@ def TakeOut(drawer: Drawer) -> None:
         (
             "Figure (PNG)",
             "mdi-image-outline",
-            lambda: drawer.figure("png"),
+            drawer.png,
             f"{name}.png",
             "The nine panels as they stand, for slides.",
             "ms-get-png",
@@ -175,7 +181,7 @@ def TakeOut(drawer: Drawer) -> None:
         (
             "Figure (SVG)",
             "mdi-vector-curve",
-            lambda: drawer.figure("svg"),
+            drawer.svg,
             f"{name}.svg",
             "The same, for papers.",
             "ms-get-svg",

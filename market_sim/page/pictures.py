@@ -90,11 +90,18 @@ def Picture(source: str, alt: str, name: str) -> None:
 
 @solara.component
 def TakeFigure(draw: Callable[[], Figure], name: str, metadata: dict[str, object]) -> None:
-    """Two buttons that give a figure as a file, PNG for slides and SVG for papers."""
+    """Two buttons that give a figure as a file, PNG for slides and SVG for papers.
+
+    draw  the same function as long as it is the same figure: a download that is under way is given up when
+          what it takes changes
+    """
+    files = solara.use_memo(
+        lambda: [(s, partial(as_file, draw, s, metadata)) for s in ("png", "svg")], [draw]
+    )
     with solara.Row(gap="8px", classes=["ms-take"]):
-        for suffix in ("png", "svg"):
+        for suffix, file in files:
             with (
                 solara.Div(classes=[f"ms-get-{name}-{suffix}"]),
-                solara.FileDownload(partial(as_file, draw, suffix, metadata), f"{name}.{suffix}"),
+                solara.FileDownload(file, f"{name}.{suffix}"),
             ):
                 solara.Button(f"Figure ({suffix.upper()})", icon_name="mdi-image-outline", outlined=True)
