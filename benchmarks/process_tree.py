@@ -21,7 +21,7 @@ def run_and_watch(command: Sequence[str], cwd: Path) -> tuple[str, float]:
     def watch() -> None:
         nonlocal peak
         while not over.wait(EVERY_S):
-            peak = max(peak, sum(_resident(pid) for pid in _tree(process.pid)))
+            peak = max(peak, resident(process.pid))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -31,6 +31,11 @@ def run_and_watch(command: Sequence[str], cwd: Path) -> tuple[str, float]:
     if process.returncode:
         raise RuntimeError(f"{command[0]} ended with {process.returncode}: {err[-2000:]}")
     return out, peak
+
+
+def resident(pid: int) -> float:
+    """GiB of physical memory of a process and its descendants; 0 where there is no /proc."""
+    return sum(_resident(each) for each in _tree(pid))
 
 
 def _tree(pid: int) -> list[int]:

@@ -8,7 +8,8 @@ The house, floor by floor; imports point down only.
     simulation/   the market in time: play_round, and a Mesa model round it
     experiments/  many runs, described by files: scenarios, run folders, comparisons, sweeps, the paper,
                   figures
-    screen.py, cli.py   the command line
+    page/         the interactive page; no science in it
+    screen.py, cli.py   the command line;  app.py  what Solara runs
 
 What the command line does is a line in a notebook:
 

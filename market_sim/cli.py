@@ -1,4 +1,4 @@
-"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | list.
+"""The command line: market-sim solve | run | compare | sweep | report | reproduce | curves | serve | list.
 
 No science here.
 
@@ -419,6 +419,23 @@ def curves_show(
     else:
         screen.show_curves(rows)
         screen.show_files(files)
+
+
+@app.command()
+def serve(
+    scenario: Annotated[
+        str | None,
+        typer.Argument(metavar="[SCENARIO]", help="What the page begins with.", show_default=False),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8765,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the interactive page to browsers on this machine; Ctrl-C stops it."""
+    from market_sim.page import server
+
+    server.serve(scenario, host, port, say=screen.say)
 
 
 @app.command("list")

@@ -104,6 +104,19 @@ def test_run_prints_one_json_object_and_leaves_a_whole_folder(folder):
     assert json.loads((folder / result["folder"] / "manifest.json").read_text())["complete"] is True
 
 
+@pytest.mark.parametrize("missing", ["uvicorn", "solara"])
+def test_serve_without_its_extra_names_the_extra_and_how_to_get_it(called, folder, monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    sentence = assert_one_sentence(*called("serve", "good.toml"))
+    assert f"needs the extra viz ({missing} is not installed)" in sentence
+    assert "pip install 'market-sim[viz]'" in sentence
+
+
+def test_serve_refuses_a_bad_scenario_and_a_port_that_is_none(called, folder):
+    assert "nowhere.toml" in assert_one_sentence(*called("serve", "nowhere.toml"))
+    assert "--port" in assert_one_sentence(*called("serve", "--port", "70000"))
+
+
 def test_compare_prints_one_json_object_and_names_the_files_it_left(folder):
     done = really("compare", "good.toml", "--json", "--out", "out", at=folder)
     assert (done.returncode, done.stderr) == (0, "")

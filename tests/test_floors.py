@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "market_sim"
-FLOORS = ("errors", "theory", "economy", "simulation", "experiments", "screen", "cli", "app")
+FLOORS = ("errors", "theory", "economy", "simulation", "experiments", "screen", "page", "cli", "app")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
@@ -46,7 +46,7 @@ def test_imports_point_down_only(path):
 @pytest.mark.parametrize("path", SOURCES, ids=module_name)
 def test_mesa_and_networkx_are_imported_in_simulation_only(path):
     used = {name.split(".")[0] for name in imports(path)} & {"mesa", "networkx", "solara"}
-    if floor(module_name(path)) != "app":
+    if floor(module_name(path)) not in ("page", "app"):
         assert used <= ({"mesa", "networkx"} if floor(module_name(path)) == "simulation" else set())
 
 

@@ -474,6 +474,16 @@ def save(fig: Figure, path_without_suffix: Path | str, metadata: Mapping[str, ob
     return png, svg
 
 
+def png_bytes(fig: Figure, metadata: Mapping[str, object]) -> bytes:
+    """What `save` writes as PNG."""
+    title, description = _described(fig, metadata, "figure")
+    _lay_out(fig)
+    drawn = BytesIO()
+    about = {"Title": _latin(title), "Description": description, "Software": None}
+    fig.savefig(drawn, format="png", dpi=PNG_DPI, facecolor="white", metadata=about)
+    return drawn.getvalue()
+
+
 def svg_bytes(fig: Figure, metadata: Mapping[str, object]) -> bytes:
     """What `save` writes as SVG."""
     title, description = _described(fig, metadata, "figure")

@@ -146,12 +146,7 @@ class MarketModel(mesa.Model):
         for index in range(parts.market.n_providers):
             ProviderAgent(self, index)
         self._meet_users()
-        self.datacollector = mesa.DataCollector(
-            model_reporters={
-                name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
-            },
-            tables={"providers": ["round", "benchmark", "provider", *PROVIDER_COLUMNS]},
-        )
+        self.datacollector = _collector()
         self._keep()
 
     def _meet_users(self) -> None:
@@ -181,6 +176,11 @@ class MarketModel(mesa.Model):
         self.state, self.record = play_round(self.parts, self.state)
         self._keep()
 
+    def forget(self) -> None:
+        """Drop the rows kept so far, of the recorder and the data collector: for play without an end."""
+        self.recorder = Recorder(self.parts.market.tasks, self.parts.market.providers)
+        self.datacollector = _collector()
+
     def _keep(self) -> None:
         self.recorder.add(self.record)
         self.datacollector.collect(self)
@@ -192,6 +192,16 @@ class MarketModel(mesa.Model):
         table["provider"].extend(names * len(tasks))
         for column in PROVIDER_COLUMNS:
             table[column].extend(getattr(self.record.providers, column).ravel().tolist())
+
+
+def _collector() -> mesa.DataCollector:
+    """What Mesa keeps of each round: our columns."""
+    return mesa.DataCollector(
+        model_reporters={
+            name: partial(_of_last_round, name=name) for name in ROUND_COLUMNS if name != "round"
+        },
+        tables={"providers": ["round", "benchmark", "provider", *PROVIDER_COLUMNS]},
+    )
 
 
 def _of_last_round(model: MarketModel, name: str) -> float:

@@ -1,0 +1,107 @@
+"""Figures on the page: drawn one at a time, sent as pictures or files."""
+
+import base64
+import io
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import reacton.ipyvuetify as rv
+import solara
+from matplotlib.figure import Figure
+
+from market_sim.experiments.figures import png_bytes, svg_bytes
+
+DRAWING = threading.Lock()
+"""Held while matplotlib draws: it keeps its settings in one place for the whole process."""
+
+DPI = 140
+
+
+class Counter:
+    """Where visitors are served, one at a time: who pressed a button before those whose market plays on.
+
+    All of them share one interpreter; side by side everybody would wait for everybody.  Whoever is served may
+    come again meanwhile: Solara draws the page in the thread that changed it, whoever asked for that.
+    """
+
+    def __init__(self) -> None:
+        self._changed, self._pressed = threading.Condition(), 0
+        self._served: int | None = None  # the thread
+
+    @contextmanager
+    def pressed(self) -> Iterator[None]:
+        """For what somebody waits for."""
+        with self._changed:
+            again = self._served == threading.get_ident()
+            self._pressed += 1
+            self._changed.wait_for(lambda: again or self._served is None)
+            self._pressed -= 1
+            self._served = threading.get_ident()
+        yield from self._serve(again)
+
+    @contextmanager
+    def played(self) -> Iterator[None]:
+        """For what goes on by itself."""
+        with self._changed:
+            again = self._served == threading.get_ident()
+            self._changed.wait_for(lambda: again or (self._served is None and not self._pressed))
+            self._served = threading.get_ident()
+        yield from self._serve(again)
+
+    def _serve(self, again: bool) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            if not again:
+                with self._changed:
+                    self._served = None
+                    self._changed.notify_all()
+
+
+COUNTER = Counter()
+
+
+def as_source(png: bytes) -> str:
+    """A picture as an address that an image element takes."""
+    return "data:image/png;base64," + base64.b64encode(png).decode("ascii")
+
+
+def drawn(draw: Callable[[], Figure]) -> str:
+    """A figure as the source of an image."""
+    with DRAWING:
+        file = io.BytesIO()
+        draw().savefig(file, format="png", dpi=DPI, facecolor="white")
+    return as_source(file.getvalue())
+
+
+def as_file(draw: Callable[[], Figure], suffix: str, metadata: dict[str, object]) -> bytes:
+    """A figure as the bytes of a PNG or SVG file, with what made it inside."""
+    with DRAWING:
+        return (png_bytes if suffix == "png" else svg_bytes)(draw(), metadata)
+
+
+@solara.component
+def Picture(source: str, alt: str, name: str) -> None:
+    """An image as wide as the page; name is a class to find it by."""
+    rv.Html(tag="img", class_=f"ms-figure {name}", attributes={"src": source, "alt": alt})
+
+
+@solara.component
+def TakeFigure(draw: Callable[[], Figure], name: str, metadata: dict[str, object]) -> None:
+    """Two buttons that give a figure as a file, PNG for slides and SVG for papers.
+
+    draw  the same function as long as it is the same figure: a download that is under way is given up when
+          what it takes changes
+    """
+    files = solara.use_memo(
+        lambda: [(s, partial(as_file, draw, s, metadata)) for s in ("png", "svg")], [draw]
+    )
+    with solara.Row(gap="8px", classes=["ms-take"]):
+        for suffix, file in files:
+            with (
+                solara.Div(classes=[f"ms-get-{name}-{suffix}"]),
+                solara.FileDownload(file, f"{name}.{suffix}"),
+            ):
+                solara.Button(f"Figure ({suffix.upper()})", icon_name="mdi-image-outline", outlined=True)

@@ -1,0 +1,72 @@
+"""The page: what it is about, controls at the left, the market at the right."""
+
+import re
+from collections.abc import Callable
+from importlib.metadata import metadata
+from pathlib import Path
+
+import solara
+import solara.lab
+from markdown import markdown
+
+from market_sim.experiments.scenario import Scenario
+from market_sim.page.compare import Bench, Compare
+from market_sim.page.controls import Controls
+from market_sim.page.desk import Desk
+from market_sim.page.exact import Exact
+from market_sim.page.files import Drawer, Files
+from market_sim.page.live import Live
+
+STYLE = Path(__file__).with_name("style.css")
+
+README = 4
+"""The place of that tab."""
+
+ABOUT = (
+    "Providers choose how much compute a language model spends on each answer; users choose providers, "
+    "round after round. Sold by the token, models think longer than it is worth; an auction for each query "
+    "ends that, though not always to the users' good. Curves come from real evaluations, and the exact "
+    "optimum and equilibria stand beside what the agents reach."
+)
+
+
+@solara.component
+def Market(start: Callable[[], Scenario], root: Path) -> None:
+    """The whole page, for one visitor."""
+    desk = solara.use_memo(lambda: Desk(start(), root), [])
+    bench = solara.use_memo(lambda: Bench(desk), [])
+    drawer = solara.use_memo(lambda: Drawer(desk), [])
+    solara.use_effect(lambda: desk.close, [])
+    solara.Title("market-sim")
+    solara.Style(STYLE)
+    with solara.Div(classes=["ms-page"]):
+        with solara.Div(classes=["ms-side"]):
+            solara.HTML(tag="h1", unsafe_innerHTML="market-sim")
+            solara.Text("The market for LLM inference", classes=["ms-subtitle"])
+            Controls(desk)
+        with solara.Div(classes=["ms-main"]):
+            with solara.Div(classes=["ms-about"]):
+                solara.Text(ABOUT)
+                solara.Button("README", text=True, on_click=lambda: desk.tab.set(README), classes=["ms-link"])
+            if desk.problem.value:
+                solara.Error(desk.problem.value, classes=["ms-problem"])
+            with solara.lab.Tabs(value=desk.tab, lazy=True):
+                with solara.lab.Tab("Live market"):
+                    Live(desk)
+                with solara.lab.Tab("Compare two regimes"):
+                    Compare(bench)
+                with solara.lab.Tab("Exact analysis"):
+                    Exact(desk)
+                with solara.lab.Tab("Files"):
+                    Files(drawer)
+                with solara.lab.Tab("README"):
+                    Readme()
+
+
+@solara.component
+def Readme() -> None:
+    """The README as it was installed, without what was not: pictures, and links to files beside it."""
+    text = re.sub(r"^!\[.*$", "", str(metadata("market-sim").json["description"]), flags=re.MULTILINE)
+    text = re.sub(r"\[([^]]+)\]\((?!https?://)[^)]*\)", r"\1", text)
+    html = markdown(text, extensions=["fenced_code", "tables"])
+    solara.HTML(tag="div", classes=["ms-readme"], unsafe_innerHTML=html)
