@@ -146,7 +146,7 @@ def plain_seconds(folder: Path) -> float:
         efforts = [plain.effort(question, BINS, TOKEN_LIMIT) for question in questions]
         spent += (time.process_time() - start) * N_QUESTIONS / PLAIN_QUESTIONS
 
-        built = build_curves(few, benchmark="GSM8K", methods=METHODS, levels=LEVELS, bins=BINS, draws=1)
+        built = build_curves(few, benchmark="GSM8K", methods=METHODS, levels=LEVELS, bins=BINS)
         curves = {curve.method: curve.accuracy for curve in built.curves}
         noise = 4 * math.sqrt(0.25 / (plain.SUBSETS * PLAIN_QUESTIONS))
         np.testing.assert_allclose(np.mean(votes, axis=0), curves["majority_voting"], atol=noise)
