@@ -15,10 +15,11 @@ from SALib.sample import sobol
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
 from market_sim.experiments.claims.scaling import scaling
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
-from market_sim.experiments.claims.speed import arrival_round, speed
+from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_sweep, turns_of
 from market_sim.experiments.compare import compare
 from market_sim.experiments.convergence import Game
-from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.runner import sweep
+from market_sim.experiments.sweep_table import read_rounds, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -378,3 +379,67 @@ def test_how_sure_are_the_winners_refuses_too_few_draws(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+# --- Folders of sweeps ------------------------------------------------------------------------------
+
+
+def swept(out: Path, base: dict[str, object] | None = None, **about: object) -> Path:
+    """The folder of a small sweep that is done here and now."""
+    made = {"name": "small", "kind": "run", "base": SMALL | (base or {}), **about}
+    return sweep(made, out=out, workers=1 if made["kind"] == "run" else None).folder
+
+
+@pytest.fixture(scope="module")
+def rules_swept(tmp_path_factory):
+    axes = {"providers.learning": [{"rule": "best_reply"}, {"rule": "hedge"}, {"rule": "exp3"}]}
+    return swept(tmp_path_factory.mktemp("rules"), seeds=3, rounds=40, keep_rounds=True, axes=axes)
+
+
+def test_speed_by_rule_of_a_sweep_is_that_of_its_rounds(rules_swept):
+    table, rounds = read_sweep(rules_swept), read_rounds(rules_swept, ["expected_welfare_usd"])
+    best, hedge, exp3 = speed_of_sweep(table, turns_of(rules_swept), rounds)
+    by_hand = [
+        arrival_round(part.sort_values("round")["expected_welfare_usd"].to_numpy(), window=3)
+        for (point, _), part in rounds.groupby(["point", "replicate"])
+        if point == 2
+    ]
+    assert (exp3.rule, exp3.rounds.n, exp3.rounds.mean) == ("exp3", 3, pytest.approx(np.mean(by_hand)))
+    assert best.revisions.mean == pytest.approx(best.rounds.mean / 3)  # they move in turns
+    assert hedge.revisions == hedge.rounds
+    assert (best.settled.mean, exp3.settled.mean) == (1.0, 0.0)
+    assert best.settled_round.mean == table.ok.loc[table.ok["point"] == 0, "settled_round"].mean()
+    assert exp3.settled_round is None
+    assert best.slower == ()
+    assert exp3.slower[0].difference.mean == pytest.approx(exp3.rounds.mean - best.rounds.mean)
+    assert all(one.adjusted_p >= one.difference.p_value for one in exp3.slower)
+    without = speed_of_sweep(table, turns_of(rules_swept))[2]
+    assert without.rounds.mean == table.ok.loc[table.ok["point"] == 2, "warm_up"].mean()
+
+
+def test_how_fast_rules_arrive_reads_a_sweep(rules_swept, tmp_path, monkeypatch, capsys):
+    asked = (rules_swept, "--out", tmp_path)
+    text = told("how_fast_rules_arrive", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert [line.split("  ")[0] for line in text.splitlines()[2:5]] == ["best reply", "hedge", "exp3"]
+    assert text.count("(Holm, 4 tests)") == 4
+    assert pictures(tmp_path, "how_fast_rules_arrive")
+
+
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [
+        ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),
+    ],
+)
+def test_a_folder_without_the_axis_is_one_sentence(tmp_path, monkeypatch, capsys, name, wants):
+    folder = swept(tmp_path / "runs", kind="solve", axes={"market.baseline": [0.1, 0.2]})
+    path = str(ROOT / "analysis" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, str(folder), "--out", str(tmp_path / "figures")])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(path, run_name="__main__")
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert wants in error
+    assert error.endswith('this one is of kind "solve" over market.baseline\n')
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "figures").exists()
