@@ -12,7 +12,10 @@ import pytest
 import tomli_w
 from SALib.sample import sobol
 
+from market_sim.errors import InputError
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
+from market_sim.experiments.claims.gains import gains_of_folder
+from market_sim.experiments.claims.misinformation import losses_of_sweep
 from market_sim.experiments.claims.scaling import scaling
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
 from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_sweep, turns_of
@@ -425,9 +428,92 @@ def test_how_fast_rules_arrive_reads_a_sweep(rules_swept, tmp_path, monkeypatch,
     assert pictures(tmp_path, "how_fast_rules_arrive")
 
 
+@pytest.fixture(scope="module")
+def learning_users_swept(tmp_path_factory):
+    networks = [{"kind": "none"}, {"kind": "complete"}]
+    settings = [{"users.information": "full"}]
+    settings += [{"users.information": "experience", "users.network": network} for network in networks]
+    about = {"axes": {"users.beta": [200, 5000]}, "design": {"kind": "list", "settings": settings}}
+    return swept(tmp_path_factory.mktemp("users"), seeds=3, rounds=30, **about)
+
+
+def test_cost_of_misinformation_in_a_sweep_is_below_informed_users_of_the_same_replicate(
+    learning_users_swept,
+):
+    table = read_sweep(learning_users_swept)
+    found = losses_of_sweep(table)
+    assert found.axes == ("users.beta",)
+    assert [(one.setting, one.value) for one in found.losses] == [
+        ((beta,), heard) for beta in (200, 5000) for heard in ("nobody", "everybody")
+    ]
+    rows = table.ok[table.ok["users.beta"] == 5000]
+    full = rows[rows["users.information"] == "full"].set_index("replicate")["expected_welfare_usd"]
+    alone = rows[rows["users.network"] == '{"kind": "none"}'].set_index("replicate")["expected_welfare_usd"]
+    loss = found.losses[2].difference
+    assert loss.n == 3
+    assert loss.mean == pytest.approx((full - alone).mean())
+    assert loss.half_width == pytest.approx(4.30265 * (full - alone).sem(), rel=1e-5)  # Student's t
+    assert found.informed[5000,] == pytest.approx(full.mean())
+
+
+def test_what_misinformation_costs_reads_a_sweep(learning_users_swept, tmp_path, monkeypatch, capsys):
+    asked = (learning_users_swept, "--out", tmp_path)
+    text = told("what_misinformation_costs", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert (
+        len(re.findall(r"^β = .*, hearing (?:nobody|everybody): .* p .* \(Holm, 4 tests\)$", text, re.M)) == 4
+    )
+    assert pictures(tmp_path, "what_misinformation_costs")
+
+
+def test_cost_of_misinformation_needs_users_who_know(learning_users_swept):
+    table = read_sweep(learning_users_swept)
+    lost = table.with_frame(table.frame.replace({"users.information": {"full": "as in the base"}}))
+    with pytest.raises(InputError, match=r'no point .* has users\.information = "full"'):
+        losses_of_sweep(lost)
+
+
+def test_who_gains_reads_a_sweep_of_regimes_and_pairs_replicates(tmp_path, monkeypatch, capsys):
+    axes = {"regime.kind": ["second_price_auction", "pay_per_compute"], "users.beta": [200, 5000]}
+    folder = swept(tmp_path / "runs", seeds=3, rounds=20, axes=axes)
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("who_gains_from_the_auction", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    frame = read_sweep(folder).ok.set_index(["users.beta", "regime.kind", "replicate"]).sort_index()
+    auction, market = (frame.loc[5000, regime] for regime in axes["regime.kind"])
+    for title, measure in (("users keep", "user_value_usd"), ("users pay", "price_usd")):
+        found = 1000 * (auction[measure] - market[measure])
+        told_is = f"{title} {found.mean():+.3f} +- {4.30265 * found.sem():.3f}, p "
+        assert f"β = 5,000, the second-price auction: {told_is}" in text
+    assert text.count("(Holm, 10 tests)") == 10
+    assert pictures(tmp_path / "figures", "who_gains_from_the_auction")
+
+
+def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_path):
+    for changed in ({}, {"users": {"count": 50, "beta": 5000.0}}):
+        for seed in (1, 2):
+            compare(SMALL | {"rounds": 12} | changed, seed=seed, out=tmp_path)
+    found = gains_of_folder(tmp_path)
+    assert (found.name, found.axes) == ("small", ("scenario",))
+    assert {one.setting[0] for one in found.changes} == {"small, β = 1,000", "small, β = 5,000"}
+    assert {(one.value, one.against, one.difference.n) for one in found.changes} == {
+        ("second_price_auction", "pay_per_compute", 2)
+    }
+    runs = [
+        result.measures for result in (compare(SMALL | {"rounds": 12}, seed=s, out=tmp_path) for s in (1, 2))
+    ]
+    by_hand = np.mean([auction.user_value_usd - market.user_value_usd for market, auction in runs])
+    (own,) = [
+        one.difference.mean
+        for one in found.changes
+        if one.setting == ("small, β = 1,000",) and one.measure == "user_value_usd"
+    ]
+    assert own == pytest.approx(by_hand)
+
+
 @pytest.mark.parametrize(
     ("name", "wants"),
     [
+        ("who_gains_from_the_auction", 'needs a sweep of kind "run" over regime.kind;'),
+        ("what_misinformation_costs", 'needs a sweep of kind "run" over users.information;'),
         ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),
     ],
 )

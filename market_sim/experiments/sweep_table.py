@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AS_IN_BASE = "as in the base"
+MOST_SETTINGS = 40
 BOOKKEEPING = ("point", "replicate", "seed", "status", "error")
 
 
@@ -259,6 +260,24 @@ def varied(table: SweepTable, without: Sequence[str] = ()) -> list[str]:
     return [
         axis for axis in table.axes if axis not in without and table.frame[axis].nunique(dropna=False) > 1
     ]
+
+
+def kept_apart(table: SweepTable, without: Sequence[str]) -> tuple[str, ...]:
+    """The axes that tell settings apart, some left out; none where there are too many settings to show each,
+    which are averaged over then."""
+    axes = varied(table, without)
+    return tuple(axes) if len(table.frame[axes].drop_duplicates()) <= MOST_SETTINGS else ()
+
+
+def setting_text(axes: Sequence[str], setting: Sequence[Any]) -> str:
+    """Values of some axes for people: "AIME, best of n, β = 1,000"."""
+    said = []
+    for axis, value in zip(axes, setting, strict=True):
+        text, key = plainly(value), axis.rsplit(".", 1)[-1]
+        if not isinstance(value, str):
+            text = f"{'β' if key == 'beta' else key.replace('_', ' ')} = {text}"
+        said.append(text)
+    return ", ".join(said)
 
 
 def plainly(value: Any) -> str:
