@@ -13,8 +13,10 @@ import tomli_w
 from SALib.sample import sobol
 
 from market_sim.errors import InputError
+from market_sim.experiments.claims.anarchy import price_of_anarchy_of_sweep
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
 from market_sim.experiments.claims.gains import gains_of_folder
+from market_sim.experiments.claims.margins import margins_of_sweep
 from market_sim.experiments.claims.misinformation import losses_of_sweep
 from market_sim.experiments.claims.scaling import scaling
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
@@ -509,9 +511,52 @@ def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_pa
     assert own == pytest.approx(by_hand)
 
 
+def test_price_of_anarchy_of_a_sweep_is_the_table_s_with_intervals_over_draws(tmp_path, monkeypatch, capsys):
+    axes = {"market.margin": [0.25, 1.0], "users.beta": [5000.0, 200.0]}
+    folder = swept(tmp_path / "runs", kind="solve", axes=axes)
+    tight, wide = price_of_anarchy_of_sweep(folder, draws=40)
+    assert (tight.about, wide.about) == ("margin = 0.25", "margin = 1")
+    table = read_sweep(folder).ok.set_index(["market.margin", "users.beta"])["price_of_anarchy"]
+    for one, margin in ((tight, 0.25), (wide, 1.0)):
+        ratio = one.ratios["price_of_anarchy"]
+        assert one.beta.tolist() == [200.0, 5000.0]
+        assert ratio.estimate == pytest.approx(table.loc[margin].loc[[200.0, 5000.0]].to_numpy())
+        assert (ratio.low < ratio.high).all()
+    asked = (folder, "--draws", "40", "--out", tmp_path / "a")
+    text = told("price_of_anarchy", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert sum(line.startswith("AIME  reasoning effort  margin = ") for line in text.splitlines()) == 2
+    assert pictures(tmp_path / "a", "price_of_anarchy")
+
+
+def test_what_margins_do_in_a_sweep_is_the_table_s_with_intervals_over_draws(tmp_path, monkeypatch, capsys):
+    axes = {"users.beta": [200.0, 5000.0], "market.margin": {"from": 0.05, "to": 5.0, "steps": 3}}
+    folder = swept(tmp_path / "runs", kind="solve", axes=axes)
+    found = margins_of_sweep(folder, draws=40)
+    assert [(one.beta, one.about, one.holding) for one in found] == [
+        (200.0, "β = 200", "price"),
+        (5000.0, "β = 5,000", "price"),
+    ]
+    rows = read_sweep(folder).ok
+    for one in found:
+        own = rows[rows["users.beta"] == one.beta]
+        assert one.measures["inefficiency"].estimate == pytest.approx(own["inefficiency"].to_numpy())
+        assert one.measures["auction.user_value"].estimate == pytest.approx(
+            own["auction_user_value"].to_numpy()
+        )
+        assert (one.measures["inefficiency"].low < one.measures["inefficiency"].high).all()
+    asked = (folder, "--draws", "40", "--out", tmp_path / "a")
+    text = told("what_margins_do", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert text.count("AIME  reasoning effort, β = 5,000 ") == 2
+    assert "Cost stands" not in text
+    assert "of 2 settings" in text
+    assert pictures(tmp_path / "a", "what_margins_do")
+
+
 @pytest.mark.parametrize(
     ("name", "wants"),
     [
+        ("price_of_anarchy", 'needs a sweep of kind "solve" over users.beta;'),
+        ("what_margins_do", 'needs a sweep of kind "solve" over market.margin;'),
         ("who_gains_from_the_auction", 'needs a sweep of kind "run" over regime.kind;'),
         ("what_misinformation_costs", 'needs a sweep of kind "run" over users.information;'),
         ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),

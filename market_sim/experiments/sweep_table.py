@@ -205,7 +205,7 @@ def contrasts(
     first = values[0] if against is None else against
     others = [name for name in table.axes if name != axis]
     samples, made = [], []
-    for setting, rows in settings_of(table.ok, apart):
+    for setting, rows in rows_by_setting(table.ok, apart):
         base = rows[rows[axis] == first]
         for value in (value for value in values if value != first):
             pairs = rows[rows[axis] == value].merge(base, on=[*others, "replicate"], suffixes=("", "_base"))
@@ -229,7 +229,9 @@ def contrasts(
     ]
 
 
-def settings_of(rows: "pd.DataFrame", axes: Sequence[str]) -> "list[tuple[tuple[Any, ...], pd.DataFrame]]":
+def rows_by_setting(
+    rows: "pd.DataFrame", axes: Sequence[str]
+) -> "list[tuple[tuple[Any, ...], pd.DataFrame]]":
     """The rows of each combination of values of some axes; all of them where there are no axes."""
     if not axes:
         return [((), rows)]

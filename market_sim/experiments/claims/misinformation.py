@@ -21,7 +21,7 @@ from market_sim.experiments.sweep_table import (
     contrasts,
     kept_apart,
     plainly,
-    settings_of,
+    rows_by_setting,
     varied,
     wanted_axis,
 )
@@ -144,7 +144,7 @@ def losses_of_sweep(table: SweepTable) -> SweepLosses:
     known = replace(table, frame=frame, axes=("heard", *(axis for axis in table.axes if axis not in about)))
     informed = {
         setting: float(rows.loc[rows["heard"] == "full", "expected_welfare_usd"].mean())
-        for setting, rows in settings_of(known.ok, apart)
+        for setting, rows in rows_by_setting(known.ok, apart)
     }
     found = contrasts(known, "heard", ["lost_usd"], against="full", apart=apart)
     return SweepLosses(axes=apart, losses=tuple(found), informed=informed)
