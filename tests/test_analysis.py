@@ -15,7 +15,7 @@ from SALib.sample import sobol
 from market_sim.errors import InputError
 from market_sim.experiments.claims.anarchy import price_of_anarchy_of_sweep
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
-from market_sim.experiments.claims.gains import gains_of_folder
+from market_sim.experiments.claims.gains import gains_of_folder, gains_of_sweep
 from market_sim.experiments.claims.margins import margins_of_sweep
 from market_sim.experiments.claims.misinformation import losses_of_sweep
 from market_sim.experiments.claims.scaling import scaling
@@ -24,7 +24,7 @@ from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_s
 from market_sim.experiments.compare import compare
 from market_sim.experiments.convergence import Game
 from market_sim.experiments.runner import sweep
-from market_sim.experiments.sweep_table import read_rounds, read_sweep
+from market_sim.experiments.sweep_table import SweepTable, read_rounds, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -509,6 +509,38 @@ def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_pa
         if one.setting == ("small, β = 1,000",) and one.measure == "user_value_usd"
     ]
     assert own == pytest.approx(by_hand)
+
+
+def made_table(betas: list[float]) -> SweepTable:
+    """Users keep 1, 2 and 3 USD more in the auction of replicates 0, 1 and 2, whatever beta is."""
+    rows = [
+        {"regime.kind": regime, "users.beta": beta, "replicate": replicate, "status": "ok"}
+        | {"user_value_usd": 10.0 + (replicate + 1.0) * (regime == "second_price_auction")}
+        for regime in ("pay_per_compute", "second_price_auction")
+        for beta in betas
+        for replicate in range(3)
+    ]
+    axes = ("regime.kind", "users.beta")
+    return SweepTable(name="made", kind="run", design="grid", axes=axes, ranges={}, frame=pd.DataFrame(rows))
+
+
+def test_settings_are_kept_apart_while_each_can_be_shown():
+    few = gains_of_sweep(made_table([np.nan, 200.0]))
+    assert [one.setting for one in few.changes] == [("as in the base",), (200.0,)]
+    many = gains_of_sweep(made_table(np.arange(41.0).tolist()))
+    assert (many.axes, [one.setting for one in many.changes]) == ((), [()])
+    for one in (*few.changes, *many.changes):
+        assert (one.difference.n, one.difference.mean) == (3, pytest.approx(2.0))
+        assert one.difference.half_width == pytest.approx(2.48414, rel=1e-5)  # Student's t
+    p = few.changes[0].difference.p_value
+    assert [one.adjusted_p for one in few.changes] == pytest.approx([2 * p, 2 * p])
+
+
+def test_nothing_to_compare_with_is_one_sentence():
+    table = made_table([200.0])
+    without = table.with_frame(table.frame.replace({"regime.kind": {"pay_per_compute": "flat_price"}}))
+    with pytest.raises(InputError, match="made: no setting was played under pay_per_compute and another"):
+        gains_of_sweep(without)
 
 
 def test_price_of_anarchy_of_a_sweep_is_the_table_s_with_intervals_over_draws(tmp_path, monkeypatch, capsys):

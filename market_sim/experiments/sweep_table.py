@@ -235,7 +235,10 @@ def rows_by_setting(
     """The rows of each combination of values of some axes; all of them where there are no axes."""
     if not axes:
         return [((), rows)]
-    return [(tuple(key), part) for key, part in rows.groupby(list(axes), sort=False, dropna=False)]
+    return [
+        (tuple(AS_IN_BASE if value != value else value for value in key), part)
+        for key, part in rows.groupby(list(axes), sort=False, dropna=False)
+    ]
 
 
 # --- What an analysis asks of a sweep ---------------------------------------------------------------
