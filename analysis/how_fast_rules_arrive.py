@@ -6,6 +6,14 @@ nine tenths of its way to stay, and how often each provider has revised by then,
 95 % intervals (Student's t).  Where rules end is what convergence_by_rule.py tells.  Writes one figure.
 
     python analysis/how_fast_rules_arrive.py [--rules hedge,exp3] [--beta 1000] [--seeds 4] [--rounds 300]
+
+With DIR, the folder of a sweep of runs over providers.learning, its own runs instead, in which users' draws
+are random: the same with intervals over replicates, how many runs settle and when, and each rule against the
+sweep's first, paired over replicates (t-tests, corrected by Holm).  If the sweep kept no rounds, the warm-up
+that was cut off stands for arrival.
+
+    market-sim sweep runs/sweeps/rules.toml
+    python analysis/how_fast_rules_arrive.py runs/out/sweeps/rules-...
 """
 
 import argparse
@@ -15,14 +23,23 @@ from pathlib import Path
 
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.claims.speed import Speed, speed_everywhere
+from market_sim.experiments.claims.speed import (
+    RuleSpeed,
+    Speed,
+    speed_everywhere,
+    speed_of_sweep,
+    turns_of,
+)
 from market_sim.experiments.convergence import LEARNERS, Game
 from market_sim.experiments.figures import INK, SERIES, legend_beside, new_figure, save, say, styled
 from market_sim.experiments.paper import SETTINGS
+from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_table import read_rounds, read_sweep
 from market_sim.theory.inference import MeanDifference, mean_difference
 
 
@@ -71,15 +88,8 @@ def speed_figure(found: Sequence[Speed], beta: float, rounds: int) -> Figure:
                 shift = 0.18 * (benchmarks.index(one.game.benchmark) - 1)
                 ax.plot(getattr(one, name).mean(), row + shift, "o", ms=3, color=colour, alpha=0.75)
             mean = over_markets(own, name)
-            spread = float(np.nan_to_num(mean.half_width))
-            ax.errorbar(
-                [mean.mean], [row], xerr=[[min(spread, mean.mean)], [spread]], fmt="|", ms=9, color=INK
-            )
-        ax.set_xscale("symlog", linthresh=10)
-        ax.set_xticks([0, 5, 10, 100], ["0", "5", "10", "100"])
-        ax.set_xlim(-0.5)
-        ax.set_xlabel(label)
-        ax.tick_params(axis="y", length=0)
+            _draw_mean(ax, row, mean)
+        _label(ax, label)
     axes[0].set_yticks(range(len(rules)), list(rules))
     axes[0].set_ylim(len(rules) - 0.5, -0.5)
     sns.despine(fig=fig, left=True)
@@ -101,8 +111,98 @@ def speed_figure(found: Sequence[Speed], beta: float, rounds: int) -> Figure:
     return fig
 
 
+def _draw_mean(ax: Axes, row: int, mean: MeanDifference) -> None:
+    spread = float(np.nan_to_num(mean.half_width))
+    ax.errorbar([mean.mean], [row], xerr=[[min(spread, mean.mean)], [spread]], fmt="|", ms=9, color=INK)
+
+
+def _label(ax: Axes, label: str) -> None:
+    ax.set_xscale("symlog", linthresh=10)
+    ax.set_xticks([0, 5, 10, 100], ["0", "5", "10", "100"])
+    ax.set_xlim(-0.5)
+    ax.set_xlabel(label)
+    ax.tick_params(axis="y", length=0)
+
+
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+
+def text(mean: MeanDifference, factor: float = 1.0, sign: str = "") -> str:
+    """A mean with its interval, if it has one."""
+    width = f" +- {factor * mean.half_width:.1f}" if mean.n > 1 else ""
+    return f"{factor * mean.mean:{sign}.1f}{width}"
+
+
+def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
+    """A line per rule, and one per comparison."""
+    wide = max(18, *(len(one.rule) + 2 for one in found))
+    heads = ("rounds", "revisions each", "settled, %", "in round", "cycling, %")
+    lines = [" " * wide + "".join(f"{head:>18}" for head in heads)]
+    for one in found:
+        cells = (
+            text(one.rounds),
+            text(one.revisions),
+            text(one.settled, 100),
+            "" if one.settled_round is None else text(one.settled_round),
+            text(one.cycling, 100),
+        )
+        lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>18}" for cell in cells))
+    tests = sum(len(one.slower) for one in found)
+    for one in found:
+        for each, unit in zip(one.slower, ("rounds", "revisions"), strict=False):
+            line = f"{one.rule} less {found[0].rule}: {text(each.difference, sign='+')} {unit}"
+            if each.difference.n > 1:
+                line += f", p {p_text(each.adjusted_p)} (Holm, {tests} tests)"
+            lines.append(line)
+    return lines
+
+
+@styled
+def sweep_speed_figure(found: Sequence[RuleSpeed], about: str) -> Figure:
+    """A row per rule with its interval, the fastest first."""
+    rows = sorted(found, key=lambda one: one.revisions.mean)
+    fig = new_figure(1.7 + 0.26 * len(rows))
+    axes = fig.subplots(1, 2, sharey=True)
+    for ax, name, label in (
+        (axes[0], "rounds", "rounds until arrival"),
+        (axes[1], "revisions", "revisions of each provider"),
+    ):
+        for row, one in enumerate(rows):
+            _draw_mean(ax, row, getattr(one, name))
+        _label(ax, label)
+    axes[0].set_yticks(range(len(rows)), [one.rule for one in rows])
+    axes[0].set_ylim(len(rows) - 0.5, -0.5)
+    sns.despine(fig=fig, left=True)
+    say(
+        fig,
+        f"{rows[0].rule} arrives after {rows[0].revisions.mean:.1f} revisions of each provider, "
+        f"{rows[-1].rule} after {rows[-1].revisions.mean:.1f}",
+        f"{about} Bars: 95 % intervals over {rows[0].rounds.n} replicates of means over all other axes.",
+    )
+    return fig
+
+
+def _of_folder(folder: Path, out: Path) -> Path:
+    table, rounds = read_sweep(folder), read_rounds(folder, ["expected_welfare_usd"])
+    found = speed_of_sweep(table, turns_of(folder), rounds)
+    about = f"Sweep {table.name}. " + (
+        "Arrived: warm-up is over (MSER on welfare)."
+        if rounds is None
+        else "Arrived: welfare, averaged over one turn of everybody, stays within a tenth of the way from "
+        "start to late mean, or as near as in the second half."
+    )
+    print(about)
+    print(*sweep_in_words(found), sep="\n")
+    name = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
+    return save(sweep_speed_figure(found, about), out / "how_fast_rules_arrive", name)[0]
+
+
+# --- The command ------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--rules", default=",".join(LEARNERS), help="rules to play, default all")
     parser.add_argument("--beta", type=float, default=1000.0, help="users' rationality, 1/USD")
     parser.add_argument("--seeds", type=int, default=4, help="runs of each rule in each market")
@@ -111,6 +211,9 @@ def main() -> None:
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
     try:
+        if options.folder is not None:
+            print(f"Figure: {_of_folder(options.folder, options.out)} (and .svg)")
+            return
         for rule in rules:
             if rule not in LEARNERS:
                 raise not_one_of("--rules", rule, LEARNERS)

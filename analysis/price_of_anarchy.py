@@ -5,6 +5,12 @@ the measured curves (docs/theory.md 8), prints the largest prices of anarchy and
 are apart at most and how often there are several equilibria, and writes one figure.
 
     python analysis/price_of_anarchy.py [--benchmarks AIME] [--draws N] [--seed S] [--out DIR]
+
+With DIR, the folder of a sweep of kind "solve" over users.beta, its own points instead, each solved again
+for draws of its curves: a solved point has no replicates.
+
+    market-sim sweep runs/sweeps/paper.toml
+    python analysis/price_of_anarchy.py runs/out/sweeps/paper-...
 """
 
 import argparse
@@ -18,7 +24,7 @@ from matplotlib.lines import Line2D
 
 from market_sim.economy.uncertainty import Interval, in_percent
 from market_sim.errors import InputError
-from market_sim.experiments.claims.anarchy import Anarchy, price_of_anarchy
+from market_sim.experiments.claims.anarchy import Anarchy, price_of_anarchy, price_of_anarchy_of_sweep
 from market_sim.experiments.claims.band import check_draws, settings_of
 from market_sim.experiments.figures import (
     BAD,
@@ -41,11 +47,12 @@ def interval_text(found: Interval) -> str:
 
 def in_words(found: Sequence[Anarchy]) -> list[str]:
     """A line per setting, and what they say together."""
-    lines = [f"{'':24}{'price of anarchy':>24}{'of stability':>24}{'most apart':>24}  at beta"]
+    wide = max(24, *(len(head(one)) + 1 for one in found))
+    lines = [f"{'':{wide}}{'price of anarchy':>24}{'of stability':>24}{'most apart':>24}  at beta"]
     for one in found:
         worst, best = one.largest["price_of_anarchy"], one.largest["price_of_stability"]
         lines.append(
-            f"{one.benchmark:6}{METHOD_NAMES[one.method]:18}{interval_text(worst):>24}{interval_text(best):>24}"
+            f"{head(one):{wide}}{interval_text(worst):>24}{interval_text(best):>24}"
             f"{interval_text(one.apart):>24}  {one.at:,.0f}; several equilibria in up to "
             f"{in_percent(float(one.several.max()))} of draws"
         )
@@ -68,7 +75,12 @@ def _range(one: Anarchy) -> tuple[float, float, float]:
 
 def named(one: Anarchy) -> str:
     """A setting as it is called."""
-    return f"{one.benchmark} {METHOD_NAMES[one.method]}"
+    return ", ".join(filter(None, (f"{one.benchmark} {METHOD_NAMES[one.method]}", one.about)))
+
+
+def head(one: Anarchy) -> str:
+    """The same at the head of a row."""
+    return f"{one.benchmark:6}{METHOD_NAMES[one.method]:18}{one.about}"
 
 
 @styled
@@ -85,10 +97,13 @@ def anarchy_figure(found: Sequence[Anarchy], draws: int) -> Figure:
             ax.fill_between(one.beta, band.low, band.high, color=colour, alpha=0.25, lw=0)
             ax.plot(one.beta, band.estimate, color=colour, ls=dashes)
         ax.axhline(1, color="#444444", lw=0.6)
-        ax.set_title(f"{one.benchmark}, {METHOD_NAMES[one.method]}", fontsize=8)
+        ax.set_title(
+            ", ".join(filter(None, (one.benchmark, METHOD_NAMES[one.method], one.about))), fontsize=8
+        )
         log_axis(ax.xaxis)
-        ax.set_xticks([10, 1000, 100_000])
-        ax.minorticks_off()
+        if one.beta[0] <= 10 and one.beta[-1] >= 1e5:
+            ax.set_xticks([10, 1000, 100_000])
+            ax.minorticks_off()
     for ax in axes.ravel()[len(found) :]:
         ax.axis("off")
     fig.supylabel("optimum over welfare", fontsize=8)
@@ -114,6 +129,7 @@ def anarchy_figure(found: Sequence[Anarchy], draws: int) -> Figure:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--benchmarks", default="GSM8K,AIME,GPQA", help="some of them, default all")
     parser.add_argument("--draws", type=int, default=100, help="draws of the curves, for the intervals")
     parser.add_argument("--seed", type=int, default=0, help="of draws and moves")
@@ -121,7 +137,10 @@ def main() -> None:
     options = parser.parse_args()
     try:
         check_draws(options.draws)
-        found = price_of_anarchy(settings_of(options.benchmarks), draws=options.draws, seed=options.seed)
+        if options.folder is not None:
+            found = price_of_anarchy_of_sweep(options.folder, draws=options.draws)
+        else:
+            found = price_of_anarchy(settings_of(options.benchmarks), draws=options.draws, seed=options.seed)
     except InputError as error:
         print(f"price_of_anarchy: {error}", file=sys.stderr)
         sys.exit(2)
@@ -130,7 +149,11 @@ def main() -> None:
     png, _ = save(
         anarchy_figure(found, options.draws),
         options.out / "price_of_anarchy",
-        {"scenario": "the paper's settings", "seed": options.seed, "draws": options.draws},
+        {
+            "scenario": options.folder.name if options.folder else "the paper's settings",
+            "seed": options.seed,
+            "draws": options.draws,
+        },
     )
     print(f"Figure: {png} (and .svg)")
 

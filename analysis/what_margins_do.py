@@ -6,6 +6,12 @@ with the margin.  Prints inefficiency, what users keep and whether the auction w
 intervals over draws of the measured curves, and writes one figure.
 
     python analysis/what_margins_do.py [--benchmarks AIME] [--beta B] [--draws N] [--seed S] [--out DIR]
+
+With DIR, the folder of a sweep of kind "solve" over market.margin, its own points instead (list prices
+stand), each solved again for draws of its curves: a solved point has no replicates.
+
+    market-sim sweep runs/sweeps/margins-solved.toml
+    python analysis/what_margins_do.py runs/out/sweeps/margins-solved-...
 """
 
 import argparse
@@ -22,7 +28,7 @@ from matplotlib.lines import Line2D
 from market_sim.economy.variations import HOLDINGS
 from market_sim.errors import InputError
 from market_sim.experiments.claims.band import Band, check_draws, settings_of
-from market_sim.experiments.claims.margins import MarginCurve, margin_sweep
+from market_sim.experiments.claims.margins import MarginCurve, margin_sweep, margins_of_sweep
 from market_sim.experiments.figures import (
     INK,
     METHOD_NAMES,
@@ -43,6 +49,9 @@ READ_AS = {
 }
 
 
+STANDS = {"price": "list prices stand", "cost": "cost stands"}
+
+
 def text(band: Band, place: int, factor: float, digits: int) -> str:
     """A number with its interval."""
     value, low, high = (factor * end[place] for end in (band.estimate, band.low, band.high))
@@ -52,8 +61,9 @@ def text(band: Band, place: int, factor: float, digits: int) -> str:
 def in_words(found: Sequence[MarginCurve]) -> list[str]:
     """Ends and the paper's margin, setting by setting, and what they say together."""
     lines = []
-    for holding in HOLDINGS:
+    for holding in _holdings(found):
         own = [one for one in found if one.holding == holding]
+        wide = max(32, *(len(head(one)) + 1 for one in own))
         places = _places(own[0])
         lines.append(f"{READ_AS[holding].capitalize()}:")
         heads = "".join(f"{f'margin {own[0].margin[p]:.2f}':>28}" for p in places)
@@ -61,12 +71,27 @@ def in_words(found: Sequence[MarginCurve]) -> list[str]:
             ("inefficiency, %", "inefficiency", 100.0, 1),
             (f"users keep, {USD_LABEL}", "paper_dynamics.user_value", 1000.0, 3),
         ):
-            lines.append(f"  {title:34}{heads}")
+            lines.append(f"  {title:{wide + 2}}{heads}")
             for one in own:
                 cells = "".join(f"{text(one.measures[name], p, factor, digits):>28}" for p in places)
-                lines.append(f"    {one.benchmark:6}{METHOD_NAMES[one.method]:26}{cells}")
+                lines.append(f"    {head(one):{wide}}{cells}")
         lines += [f"  {sentence}" for sentence in _verdicts(own)]
     return lines
+
+
+def _holdings(found: Sequence[MarginCurve]) -> list[str]:
+    """The readings that are there."""
+    return [holding for holding in HOLDINGS if any(one.holding == holding for one in found)]
+
+
+def head(one: MarginCurve) -> str:
+    """A setting at the head of a row."""
+    return f"{one.benchmark:6}{kind(one)}"
+
+
+def kind(one: MarginCurve) -> str:
+    """What sets a setting apart beside its benchmark."""
+    return ", ".join(filter(None, (METHOD_NAMES[one.method], one.about)))
 
 
 def _places(one: MarginCurve) -> tuple[int, int, int]:
@@ -91,20 +116,21 @@ def _verdicts(own: Sequence[MarginCurve]) -> list[str]:
 def margin_figure(found: Sequence[MarginCurve], draws: int) -> Figure:
     """Inefficiency and users' value over the margin, a column per benchmark, under both readings."""
     benchmarks = list(dict.fromkeys(one.benchmark for one in found))
-    methods = list(dict.fromkeys(one.method for one in found))
-    rows = (
-        ("inefficiency (%)\nlist prices stand", "price", "inefficiency", 100.0),
-        ("inefficiency (%)\ncost stands", "cost", "inefficiency", 100.0),
-        (f"users keep\n({USD_LABEL})\ncost stands", "cost", "paper_dynamics.user_value", 1000.0),
-    )
-    fig = new_figure(5.6)
+    kinds = list(dict.fromkeys(kind(one) for one in found))
+    holdings = _holdings(found)
+    users = f"users keep\n({USD_LABEL})\n{STANDS[holdings[-1]]}"
+    rows = [
+        *((f"inefficiency (%)\n{STANDS[each]}", each, "inefficiency", 100.0) for each in holdings),
+        (users, holdings[-1], "paper_dynamics.user_value", 1000.0),
+    ]
+    fig = new_figure(0.8 + 1.6 * len(rows))
     axes = fig.subplots(len(rows), len(benchmarks), sharex=True, squeeze=False)
     for row, (label, holding, name, factor) in enumerate(rows):
         for column, benchmark in enumerate(benchmarks):
             ax = axes[row, column]
             for one in found:
                 if (one.benchmark, one.holding) == (benchmark, holding):
-                    place = methods.index(one.method)
+                    place = kinds.index(kind(one)) % len(SERIES)
                     _draw(ax, one, name, factor, place)
                     if name == "paper_dynamics.user_value":
                         auction = factor * one.measures["auction.user_value"].estimate
@@ -114,33 +140,52 @@ def margin_figure(found: Sequence[MarginCurve], draws: int) -> Figure:
             if column == 0:
                 ax.set_ylabel(label)
             log_axis(ax.xaxis)
-            ax.set_xticks([0.01, 0.25, 5, 65])
-            ax.minorticks_off()
+            if found[0].margin[0] <= 0.01 and found[0].margin[-1] >= 65:
+                ax.set_xticks([0.01, 0.25, 5, 65])
+                ax.minorticks_off()
     for ax in axes[-1]:
         ax.set_xlabel("margin over cost")
     sns.despine(fig=fig)
     fig.align_ylabels(axes[:, 0])
     handles = [
-        Line2D([], [], color=SERIES[i], marker=SERIES_MARKERS[i], label=METHOD_NAMES[method])
-        for i, method in enumerate(methods)
+        Line2D([], [], color=SERIES[i % len(SERIES)], marker=SERIES_MARKERS[i % len(SERIES)], label=name)
+        for i, name in enumerate(kinds)
     ]
     legend_beside(
         fig, [*handles, Line2D([], [], color=INK, ls=(0, (1, 1.2)), label="the same under\nthe auction")]
     )
-    by = {(one.benchmark, one.method, one.holding): one for one in found}
-    kept = [one.measures["paper_dynamics.user_value"].estimate for key, one in by.items() if key[2] == "cost"]
-    share = [100 * (1 - values[-1] / values[0]) for values in kept]
-    wasted = [100 * one.measures["inefficiency"].estimate for key, one in by.items() if key[2] == "price"]
-    begins, ends = (np.mean([values[place] for values in wasted]) for place in (0, -1))
+    bids = (
+        "margins play no part: bids are costs"
+        if "cost" in holdings
+        else "bids are costs, which margins lower"
+    )
+    betas = ", ".join(f"{beta:,.0f}" for beta in dict.fromkeys(one.beta for one in found))
     say(
         fig,
-        f"If cost stands, margins of {found[0].margin[-1]:.0f} take {min(share):.0f} to {max(share):.0f} % "
-        f"of what users keep; if list prices stand, inefficiency goes from {begins:.0f} to {ends:.0f} % on "
-        "average",
-        f"Pay-per-compute, β = {found[0].beta:,.0f} per USD, where the paper's dynamics end; bands: 95 % of "
-        f"{draws:,} draws of the measured curves. In the auction margins play no part: bids are costs.",
+        _finding(found),
+        f"Pay-per-compute, β = {betas} per USD, where the paper's dynamics end; bands: 95 % of "
+        f"{draws:,} draws of the measured curves. In the auction {bids}.",
     )
     return fig
+
+
+def _finding(found: Sequence[MarginCurve]) -> str:
+    """What margins take under each reading that is there."""
+    said = []
+    kept = [one.measures["paper_dynamics.user_value"].estimate for one in found if one.holding == "cost"]
+    if kept:
+        share = [100 * (1 - values[-1] / values[0]) for values in kept]
+        said.append(
+            f"if cost stands, margins of {found[0].margin[-1]:.0f} take {min(share):.0f} to {max(share):.0f} "
+            "% of what users keep"
+        )
+    wasted = [100 * one.measures["inefficiency"].estimate for one in found if one.holding == "price"]
+    begins, ends = (np.mean([values[place] for values in wasted]) for place in (0, -1))
+    said.append(f"if list prices stand, inefficiency goes from {begins:.0f} to {ends:.0f} % on average")
+    if not kept:
+        said[-1] += f" as margins go from {found[0].margin[0]:g} to {found[0].margin[-1]:g}"
+    sentence = "; ".join(said)
+    return sentence[0].upper() + sentence[1:]
 
 
 def _draw(ax: Axes, one: MarginCurve, name: str, factor: float, place: int) -> None:
@@ -151,6 +196,7 @@ def _draw(ax: Axes, one: MarginCurve, name: str, factor: float, place: int) -> N
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--beta", type=float, default=1000.0, help="users' rationality, 1/USD")
     parser.add_argument("--benchmarks", default="GSM8K,AIME,GPQA", help="some of them, default all")
     parser.add_argument("--draws", type=int, default=100, help="draws of the curves, for the intervals")
@@ -159,19 +205,27 @@ def main() -> None:
     options = parser.parse_args()
     try:
         check_draws(options.draws)
-        settings = settings_of(options.benchmarks)
         if not 0 <= options.beta <= 1e6:
             raise InputError(f"--beta {options.beta:g} is not allowed; it must be from 0 to 1e6")
-        found = margin_sweep(settings, beta=options.beta, draws=options.draws, seed=options.seed)
+        if options.folder is not None:
+            found = margins_of_sweep(options.folder, draws=options.draws)
+        else:
+            settings = settings_of(options.benchmarks)
+            found = margin_sweep(settings, beta=options.beta, draws=options.draws, seed=options.seed)
     except InputError as error:
         print(f"what_margins_do: {error}", file=sys.stderr)
         sys.exit(2)
-    print(f"beta = {options.beta:g}, 95 % intervals over {options.draws:,} draws of the curves.")
+    betas = ", ".join(f"{beta:g}" for beta in dict.fromkeys(one.beta for one in found))
+    print(f"beta = {betas}, 95 % intervals over {options.draws:,} draws of the curves.")
     print(*in_words(found), sep="\n")
     png, _ = save(
         margin_figure(found, options.draws),
         options.out / "what_margins_do",
-        {"scenario": "the paper's settings", "seed": options.seed, "beta": options.beta},
+        {
+            "scenario": options.folder.name if options.folder else "the paper's settings",
+            "seed": options.seed,
+            "beta": betas,
+        },
     )
     print(f"Figure: {png} (and .svg)")
 

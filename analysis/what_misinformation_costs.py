@@ -5,14 +5,23 @@ who know, or who learn from their own requests and from a network of others.  Pr
 lost against informed users, with confidence intervals over seeds, and writes one figure.
 
     python analysis/what_misinformation_costs.py [--seeds N] [--rounds N] [--users N] [--out DIR]
+
+With DIR, the folder of a sweep of runs over users.information with "full" among its values, and over
+networks or experience if wanted, its own runs instead: losses after the warm-up, paired over replicates
+(t-tests, corrected by Holm).  What providers do about misinformed users is then in them.
+
+    market-sim sweep runs/sweeps/misinformation.toml
+    python analysis/what_misinformation_costs.py runs/out/sweeps/misinformation-...
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from market_sim.experiments.claims.misinformation import BETAS, Loss, losses
+from market_sim.errors import InputError
+from market_sim.experiments.claims.misinformation import BETAS, Loss, SweepLosses, losses, losses_of_sweep
 from market_sim.experiments.figures import (
     BETA_LABEL,
     INK,
@@ -24,6 +33,9 @@ from market_sim.experiments.figures import (
     say,
     styled,
 )
+from market_sim.experiments.sweep_figures import changes_figure
+from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_table import read_sweep, setting_text
 
 COLOURS = ("#8c8c8c", "#a3d3f5", "#4a9fe3", "#1560b0", "#ea7f12", "#00664a")
 
@@ -72,13 +84,72 @@ def misinformation_figure(found: list[Loss]) -> Figure:
     return fig
 
 
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+
+def sweep_in_words(found: SweepLosses) -> list[str]:
+    """A line per setting and whom users hear."""
+    lines, tests = [], sum(one.difference.n > 1 for one in found.losses)
+    for one in found.losses:
+        loss, setting = one.difference, setting_text(found.axes, one.setting)
+        width = f" +- {per_thousand(loss.half_width):.3f}" if loss.n > 1 else ""
+        line = (
+            f"{setting}{', ' if setting else ''}hearing {one.value}: {per_thousand(loss.mean):.3f}{width} "
+            f"USD per 1,000 queries, {100 * loss.mean / found.informed[one.setting]:.1f} % of it"
+        )
+        if loss.n > 1:
+            line += f", p {p_text(one.adjusted_p)} (Holm, {tests} tests)"
+        lines.append(line)
+    return lines
+
+
+@styled
+def sweep_figure(found: SweepLosses, name: str) -> Figure:
+    """Losses by setting and whom users hear."""
+    fig = changes_figure(found.losses, found.axes, {"lost_usd": ("welfare lost", 1000.0, USD_LABEL)})
+    ends = [pick(found.losses, key=lambda one: one.difference.mean) for pick in (min, max)]
+    low, high = (
+        f"{per_thousand(one.difference.mean):+.2f} (hearing {', '.join(filter(None, words))})"
+        for one in ends
+        for words in [(one.value, setting_text(found.axes, one.setting))]
+    )
+    say(
+        fig,
+        f"Not knowing costs {low} to {high} USD of welfare per 1,000 queries",
+        f"Sweep {name}: expected welfare after the warm-up below that of users who know every offer, means "
+        f"of {found.losses[0].difference.n} paired replicates and 95 % intervals. Legend: whom users hear.",
+    )
+    return fig
+
+
+def _of_folder(folder: Path, out: Path) -> None:
+    table = read_sweep(folder)
+    found = losses_of_sweep(table)
+    print("Welfare lost against informed users, and as a part of theirs (after the warm-up):")
+    print(*sweep_in_words(found), sep="\n")
+    about = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
+    png, _ = save(sweep_figure(found, table.name), out / "what_misinformation_costs", about)
+    print(f"Figure: {png} (and .svg)")
+
+
+# --- The command ------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--users", type=int, default=1000)
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     asked = parser.parse_args()
+    if asked.folder is not None:
+        try:
+            _of_folder(asked.folder, asked.out)
+        except InputError as error:
+            print(f"what_misinformation_costs: {error}", file=sys.stderr)
+            sys.exit(2)
+        return
     print("Welfare lost against informed users, and as a part of theirs (second half of the rounds):")
     found = []
     for loss in losses(asked.seeds, asked.rounds, asked.users):

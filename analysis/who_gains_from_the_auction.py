@@ -6,9 +6,17 @@ auction.  Users are compared under both readings of the logit's noise: as mistak
 value, the paper's) and as taste (log-sum surplus, against the auction's value above not buying).
 
     python analysis/who_gains_from_the_auction.py [--out DIR]
+
+With DIR, runs that were played instead: the folder of a sweep over regime.kind, or one with comparisons below
+it.  What every other regime changes against pay-per-compute, paired over seeds, with 95 % intervals and
+t-tests that are corrected by Holm; users' noise is mistakes there.
+
+    market-sim sweep runs/sweeps/regimes.toml        (or: market-sim compare runs/gsm8k-majority.toml)
+    python analysis/who_gains_from_the_auction.py runs/out/sweeps/regimes-...
 """
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -18,7 +26,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from market_sim.experiments.claims.gains import SEED, Gain, who_gains
+from market_sim.errors import InputError
+from market_sim.experiments.claims.gains import SEED, Gain, PlayedGains, gains_of_folder, who_gains
+from market_sim.experiments.compare import TITLES
 from market_sim.experiments.figures import (
     BAD,
     GOOD,
@@ -33,6 +43,9 @@ from market_sim.experiments.figures import (
     styled,
 )
 from market_sim.experiments.paper import BETAS, TOLERANCE_USD
+from market_sim.experiments.sweep_figures import changes_figure
+from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_table import plainly, setting_text
 
 MARKERS = dict(zip(BETAS, "os^", strict=True))
 
@@ -139,10 +152,94 @@ def _series(words: Sequence[object]) -> str:
     return f"{', '.join(map(str, words[:-1]))} and {words[-1]}"
 
 
+# --- Of runs that were played -----------------------------------------------------------------------
+
+_PER_THOUSAND = "USD per\n1,000 queries"
+_PLAYED = {
+    "user_value_usd": ("users keep", 1000.0, _PER_THOUSAND),
+    "price_usd": ("users pay", 1000.0, _PER_THOUSAND),
+    "provider_profit_usd": ("providers earn", 1000.0, _PER_THOUSAND),
+    "welfare_usd": ("welfare", 1000.0, _PER_THOUSAND),
+    "accuracy": ("answers right", 100.0, "points"),
+}
+"""Title, factor and unit of each measure."""
+
+
+def named(regime: str) -> str:
+    """A regime as it is called in a sentence."""
+    return TITLES.get(regime, plainly(regime))
+
+
+def played_in_words(found: PlayedGains) -> list[str]:
+    """A line per setting, regime and measure, and for whom the regimes surely change what."""
+    tests = sum(one.difference.n > 1 for one in found.changes)
+    lines = []
+    for one in found.changes:
+        title, factor, _ = _PLAYED[one.measure]
+        change = one.difference
+        head = ", ".join(filter(None, (setting_text(found.axes, one.setting), named(one.value))))
+        line = f"{head}: {title} {factor * change.mean:+.3f}"
+        if change.n > 1:
+            line += f" +- {factor * change.half_width:.3f}, p {p_text(one.adjusted_p)} (Holm, {tests} tests)"
+        lines.append(line)
+    for regime in dict.fromkeys(one.value for one in found.changes):
+        own = [one for one in found.changes if (one.value, one.measure) == (regime, "user_value_usd")]
+        more, less = (
+            sum(sign * one.difference.mean > 0 and one.adjusted_p < 0.05 for one in own) for sign in (1, -1)
+        )
+        lines.append(
+            f"{named(regime)} leaves users surely more (p < 0.05) in {more}, surely less in "
+            f"{less} of {len(own)} settings."
+        )
+    return lines
+
+
+@styled
+def played_figure(found: PlayedGains) -> Figure:
+    """A panel per measure, a row per setting, a colour per regime."""
+    measures = {one.measure for one in found.changes}
+    panels = {name: panel for name, panel in _PLAYED.items() if name in measures}
+    fig = changes_figure(found.changes, found.axes, panels)
+    told = []
+    for regime in dict.fromkeys(one.value for one in found.changes):
+        own = [one for one in found.changes if (one.value, one.measure) == (regime, "user_value_usd")]
+        worse = sum(one.difference.mean < 0 for one in own)
+        told.append(f"{worse} of {len(own)} settings under {named(regime)}")
+    pairs = found.changes[0].difference.n
+    say(
+        fig,
+        f"Users keep less than under pay-per-compute in {', '.join(told)}",
+        f"{found.name}: other regimes less pay-per-compute, means of {pairs} paired seeds and 95 % "
+        "intervals.",
+    )
+    return fig
+
+
+def _of_folder(folder: Path, out: Path) -> None:
+    found = gains_of_folder(folder)
+    print(f"Other regimes less pay-per-compute, {USD_LABEL}; accuracy in points:")
+    print(*played_in_words(found), sep="\n")
+    about = {"scenario": found.name, "seeds": found.changes[0].difference.n}
+    png, _ = save(played_figure(found), out / "who_gains_from_the_auction", about)
+    print(f"Figure: {png} (and .svg)")
+
+
+# --- The command ------------------------------------------------------------------------------------
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep or of runs")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
-    out = parser.parse_args().out
+    options = parser.parse_args()
+    out = options.out
+    if options.folder is not None:
+        try:
+            _of_folder(options.folder, out)
+        except InputError as error:
+            print(f"who_gains_from_the_auction: {error}", file=sys.stderr)
+            sys.exit(2)
+        return
     gains = who_gains()
     print(f"Auction less market, {USD_LABEL}; accuracy in points:")
     print(f"{'':31}{'users':>9}{'if taste':>10}{'price':>9}{'profit':>9}{'accuracy':>10}")

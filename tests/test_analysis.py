@@ -12,13 +12,19 @@ import pytest
 import tomli_w
 from SALib.sample import sobol
 
+from market_sim.errors import InputError
+from market_sim.experiments.claims.anarchy import price_of_anarchy_of_sweep
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
+from market_sim.experiments.claims.gains import gains_of_folder, gains_of_sweep
+from market_sim.experiments.claims.margins import margins_of_sweep
+from market_sim.experiments.claims.misinformation import losses_of_sweep
 from market_sim.experiments.claims.scaling import scaling
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
-from market_sim.experiments.claims.speed import arrival_round, speed
+from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_sweep, turns_of
 from market_sim.experiments.compare import compare
 from market_sim.experiments.convergence import Game
-from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.runner import sweep
+from market_sim.experiments.sweep_table import SweepTable, read_rounds, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -378,3 +384,225 @@ def test_how_sure_are_the_winners_refuses_too_few_draws(tmp_path):
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
     assert not list(tmp_path.iterdir())
+
+
+# --- Folders of sweeps ------------------------------------------------------------------------------
+
+
+def swept(out: Path, base: dict[str, object] | None = None, **about: object) -> Path:
+    """The folder of a small sweep that is done here and now."""
+    made = {"name": "small", "kind": "run", "base": SMALL | (base or {}), **about}
+    return sweep(made, out=out, workers=1 if made["kind"] == "run" else None).folder
+
+
+@pytest.fixture(scope="module")
+def rules_swept(tmp_path_factory):
+    axes = {"providers.learning": [{"rule": "best_reply"}, {"rule": "hedge"}, {"rule": "exp3"}]}
+    return swept(tmp_path_factory.mktemp("rules"), seeds=3, rounds=40, keep_rounds=True, axes=axes)
+
+
+def test_speed_by_rule_of_a_sweep_is_that_of_its_rounds(rules_swept):
+    table, rounds = read_sweep(rules_swept), read_rounds(rules_swept, ["expected_welfare_usd"])
+    best, hedge, exp3 = speed_of_sweep(table, turns_of(rules_swept), rounds)
+    by_hand = [
+        arrival_round(part.sort_values("round")["expected_welfare_usd"].to_numpy(), window=3)
+        for (point, _), part in rounds.groupby(["point", "replicate"])
+        if point == 2
+    ]
+    assert (exp3.rule, exp3.rounds.n, exp3.rounds.mean) == ("exp3", 3, pytest.approx(np.mean(by_hand)))
+    assert best.revisions.mean == pytest.approx(best.rounds.mean / 3)  # they move in turns
+    assert hedge.revisions == hedge.rounds
+    assert (best.settled.mean, exp3.settled.mean) == (1.0, 0.0)
+    assert best.settled_round.mean == table.ok.loc[table.ok["point"] == 0, "settled_round"].mean()
+    assert exp3.settled_round is None
+    assert best.slower == ()
+    assert exp3.slower[0].difference.mean == pytest.approx(exp3.rounds.mean - best.rounds.mean)
+    assert all(one.adjusted_p >= one.difference.p_value for one in exp3.slower)
+    without = speed_of_sweep(table, turns_of(rules_swept))[2]
+    assert without.rounds.mean == table.ok.loc[table.ok["point"] == 2, "warm_up"].mean()
+
+
+def test_how_fast_rules_arrive_reads_a_sweep(rules_swept, tmp_path, monkeypatch, capsys):
+    asked = (rules_swept, "--out", tmp_path)
+    text = told("how_fast_rules_arrive", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert [line.split("  ")[0] for line in text.splitlines()[2:5]] == ["best reply", "hedge", "exp3"]
+    assert text.count("(Holm, 4 tests)") == 4
+    assert pictures(tmp_path, "how_fast_rules_arrive")
+
+
+@pytest.fixture(scope="module")
+def learning_users_swept(tmp_path_factory):
+    networks = [{"kind": "none"}, {"kind": "complete"}]
+    settings = [{"users.information": "full"}]
+    settings += [{"users.information": "experience", "users.network": network} for network in networks]
+    about = {"axes": {"users.beta": [200, 5000]}, "design": {"kind": "list", "settings": settings}}
+    return swept(tmp_path_factory.mktemp("users"), seeds=3, rounds=30, **about)
+
+
+def test_cost_of_misinformation_in_a_sweep_is_below_informed_users_of_the_same_replicate(
+    learning_users_swept,
+):
+    table = read_sweep(learning_users_swept)
+    found = losses_of_sweep(table)
+    assert found.axes == ("users.beta",)
+    assert [(one.setting, one.value) for one in found.losses] == [
+        ((beta,), heard) for beta in (200, 5000) for heard in ("nobody", "everybody")
+    ]
+    rows = table.ok[table.ok["users.beta"] == 5000]
+    full = rows[rows["users.information"] == "full"].set_index("replicate")["expected_welfare_usd"]
+    alone = rows[rows["users.network"] == '{"kind": "none"}'].set_index("replicate")["expected_welfare_usd"]
+    loss = found.losses[2].difference
+    assert loss.n == 3
+    assert loss.mean == pytest.approx((full - alone).mean())
+    assert loss.half_width == pytest.approx(4.30265 * (full - alone).sem(), rel=1e-5)  # Student's t
+    assert found.informed[5000,] == pytest.approx(full.mean())
+
+
+def test_what_misinformation_costs_reads_a_sweep(learning_users_swept, tmp_path, monkeypatch, capsys):
+    asked = (learning_users_swept, "--out", tmp_path)
+    text = told("what_misinformation_costs", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert (
+        len(re.findall(r"^β = .*, hearing (?:nobody|everybody): .* p .* \(Holm, 4 tests\)$", text, re.M)) == 4
+    )
+    assert pictures(tmp_path, "what_misinformation_costs")
+
+
+def test_cost_of_misinformation_needs_users_who_know(learning_users_swept):
+    table = read_sweep(learning_users_swept)
+    lost = table.with_frame(table.frame.replace({"users.information": {"full": "as in the base"}}))
+    with pytest.raises(InputError, match=r'no point .* has users\.information = "full"'):
+        losses_of_sweep(lost)
+
+
+def test_who_gains_reads_a_sweep_of_regimes_and_pairs_replicates(tmp_path, monkeypatch, capsys):
+    axes = {"regime.kind": ["second_price_auction", "pay_per_compute"], "users.beta": [200, 5000]}
+    folder = swept(tmp_path / "runs", seeds=3, rounds=20, axes=axes)
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("who_gains_from_the_auction", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    frame = read_sweep(folder).ok.set_index(["users.beta", "regime.kind", "replicate"]).sort_index()
+    auction, market = (frame.loc[5000, regime] for regime in axes["regime.kind"])
+    for title, measure in (("users keep", "user_value_usd"), ("users pay", "price_usd")):
+        found = 1000 * (auction[measure] - market[measure])
+        told_is = f"{title} {found.mean():+.3f} +- {4.30265 * found.sem():.3f}, p "
+        assert f"β = 5,000, the second-price auction: {told_is}" in text
+    assert text.count("(Holm, 10 tests)") == 10
+    assert pictures(tmp_path / "figures", "who_gains_from_the_auction")
+
+
+def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_path):
+    for changed in ({}, {"users": {"count": 50, "beta": 5000.0}}):
+        for seed in (1, 2):
+            compare(SMALL | {"rounds": 12} | changed, seed=seed, out=tmp_path)
+    found = gains_of_folder(tmp_path)
+    assert (found.name, found.axes) == ("small", ("scenario",))
+    assert {one.setting[0] for one in found.changes} == {"small, β = 1,000", "small, β = 5,000"}
+    assert {(one.value, one.against, one.difference.n) for one in found.changes} == {
+        ("second_price_auction", "pay_per_compute", 2)
+    }
+    runs = [
+        result.measures for result in (compare(SMALL | {"rounds": 12}, seed=s, out=tmp_path) for s in (1, 2))
+    ]
+    by_hand = np.mean([auction.user_value_usd - market.user_value_usd for market, auction in runs])
+    (own,) = [
+        one.difference.mean
+        for one in found.changes
+        if one.setting == ("small, β = 1,000",) and one.measure == "user_value_usd"
+    ]
+    assert own == pytest.approx(by_hand)
+
+
+def made_table(betas: list[float]) -> SweepTable:
+    """Users keep 1, 2 and 3 USD more in the auction of replicates 0, 1 and 2, whatever beta is."""
+    rows = [
+        {"regime.kind": regime, "users.beta": beta, "replicate": replicate, "status": "ok"}
+        | {"user_value_usd": 10.0 + (replicate + 1.0) * (regime == "second_price_auction")}
+        for regime in ("pay_per_compute", "second_price_auction")
+        for beta in betas
+        for replicate in range(3)
+    ]
+    axes = ("regime.kind", "users.beta")
+    return SweepTable(name="made", kind="run", design="grid", axes=axes, ranges={}, frame=pd.DataFrame(rows))
+
+
+def test_settings_are_kept_apart_while_each_can_be_shown():
+    few = gains_of_sweep(made_table([np.nan, 200.0]))
+    assert [one.setting for one in few.changes] == [("as in the base",), (200.0,)]
+    many = gains_of_sweep(made_table(np.arange(41.0).tolist()))
+    assert (many.axes, [one.setting for one in many.changes]) == ((), [()])
+    for one in (*few.changes, *many.changes):
+        assert (one.difference.n, one.difference.mean) == (3, pytest.approx(2.0))
+        assert one.difference.half_width == pytest.approx(2.48414, rel=1e-5)  # Student's t
+    p = few.changes[0].difference.p_value
+    assert [one.adjusted_p for one in few.changes] == pytest.approx([2 * p, 2 * p])
+
+
+def test_nothing_to_compare_with_is_one_sentence():
+    table = made_table([200.0])
+    without = table.with_frame(table.frame.replace({"regime.kind": {"pay_per_compute": "flat_price"}}))
+    with pytest.raises(InputError, match="made: no setting was played under pay_per_compute and another"):
+        gains_of_sweep(without)
+
+
+def test_price_of_anarchy_of_a_sweep_is_the_table_s_with_intervals_over_draws(tmp_path, monkeypatch, capsys):
+    axes = {"market.margin": [0.25, 1.0], "users.beta": [5000.0, 200.0]}
+    folder = swept(tmp_path / "runs", kind="solve", axes=axes)
+    tight, wide = price_of_anarchy_of_sweep(folder, draws=40)
+    assert (tight.about, wide.about) == ("margin = 0.25", "margin = 1")
+    table = read_sweep(folder).ok.set_index(["market.margin", "users.beta"])["price_of_anarchy"]
+    for one, margin in ((tight, 0.25), (wide, 1.0)):
+        ratio = one.ratios["price_of_anarchy"]
+        assert one.beta.tolist() == [200.0, 5000.0]
+        assert ratio.estimate == pytest.approx(table.loc[margin].loc[[200.0, 5000.0]].to_numpy())
+        assert (ratio.low < ratio.high).all()
+    asked = (folder, "--draws", "40", "--out", tmp_path / "a")
+    text = told("price_of_anarchy", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert sum(line.startswith("AIME  reasoning effort  margin = ") for line in text.splitlines()) == 2
+    assert pictures(tmp_path / "a", "price_of_anarchy")
+
+
+def test_what_margins_do_in_a_sweep_is_the_table_s_with_intervals_over_draws(tmp_path, monkeypatch, capsys):
+    axes = {"users.beta": [200.0, 5000.0], "market.margin": {"from": 0.05, "to": 5.0, "steps": 3}}
+    folder = swept(tmp_path / "runs", kind="solve", axes=axes)
+    found = margins_of_sweep(folder, draws=40)
+    assert [(one.beta, one.about, one.holding) for one in found] == [
+        (200.0, "β = 200", "price"),
+        (5000.0, "β = 5,000", "price"),
+    ]
+    rows = read_sweep(folder).ok
+    for one in found:
+        own = rows[rows["users.beta"] == one.beta]
+        assert one.measures["inefficiency"].estimate == pytest.approx(own["inefficiency"].to_numpy())
+        assert one.measures["auction.user_value"].estimate == pytest.approx(
+            own["auction_user_value"].to_numpy()
+        )
+        assert (one.measures["inefficiency"].low < one.measures["inefficiency"].high).all()
+    asked = (folder, "--draws", "40", "--out", tmp_path / "a")
+    text = told("what_margins_do", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert text.count("AIME  reasoning effort, β = 5,000 ") == 2
+    assert "Cost stands" not in text
+    assert "of 2 settings" in text
+    assert pictures(tmp_path / "a", "what_margins_do")
+
+
+@pytest.mark.parametrize(
+    ("name", "wants"),
+    [
+        ("price_of_anarchy", 'needs a sweep of kind "solve" over users.beta;'),
+        ("what_margins_do", 'needs a sweep of kind "solve" over market.margin;'),
+        ("who_gains_from_the_auction", 'needs a sweep of kind "run" over regime.kind;'),
+        ("what_misinformation_costs", 'needs a sweep of kind "run" over users.information;'),
+        ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),
+    ],
+)
+def test_a_folder_without_the_axis_is_one_sentence(tmp_path, monkeypatch, capsys, name, wants):
+    folder = swept(tmp_path / "runs", kind="solve", axes={"market.baseline": [0.1, 0.2]})
+    path = str(ROOT / "analysis" / f"{name}.py")
+    monkeypatch.setattr(sys, "argv", [path, str(folder), "--out", str(tmp_path / "figures")])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(path, run_name="__main__")
+    assert stopped.value.code == 2
+    error = capsys.readouterr().err
+    assert wants in error
+    assert error.endswith('this one is of kind "solve" over market.baseline\n')
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "figures").exists()

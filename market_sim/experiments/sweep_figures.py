@@ -1,6 +1,6 @@
 """A sweep drawn: measures over the axis with most values, a line for each value of another one."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from market_sim.experiments.compare import TITLES as REGIME_TITLES
 from market_sim.experiments.figures import (
     BETA_LABEL,
+    INK,
     SERIES,
     SERIES_MARKERS,
     USD_LABEL,
@@ -21,7 +22,7 @@ from market_sim.experiments.figures import (
     say,
     styled,
 )
-from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable
+from market_sim.experiments.sweep_table import AS_IN_BASE, Contrast, SweepTable, setting_text
 from market_sim.experiments.words import PER, TITLES
 from market_sim.theory.arrays import Array
 from market_sim.theory.inference import mean_difference
@@ -228,3 +229,54 @@ def _finding(frame: "pd.DataFrame", measure: str, hue: str | None, values: Seque
 def _named(value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value)
     return REGIME_TITLES.get(text, text.replace("_", " "))
+
+
+# --- Changes ----------------------------------------------------------------------------------------
+
+
+@styled
+def changes_figure(
+    found: Sequence[Contrast], axes: Sequence[str], panels: Mapping[str, tuple[str, float, str]]
+) -> Figure:
+    """Contrasts with their 95 % intervals: a panel per measure, a row per setting, a colour per value.
+
+    axes    that tell settings apart
+    panels  by measure: title, factor that it is shown times, unit
+    """
+    settings = list(dict.fromkeys(one.setting for one in found))
+    values = list(dict.fromkeys(one.value for one in found))
+    fig = new_figure(1.5 + max(0.3, 0.12 * len(values) + 0.06) * len(settings))
+    panel_axes = fig.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for ax, (measure, (title, factor, unit)) in zip(panel_axes, panels.items(), strict=True):
+        for one in (one for one in found if one.measure == measure):
+            place = values.index(one.value)
+            ax.errorbar(
+                factor * one.difference.mean,
+                settings.index(one.setting) + 0.7 * ((place + 0.5) / len(values) - 0.5),
+                xerr=factor * float(np.nan_to_num(one.difference.half_width)),
+                color=SERIES[place % len(SERIES)],
+                marker=SERIES_MARKERS[place % len(SERIES_MARKERS)],
+                ms=4,
+                capsize=2,
+            )
+        ax.axvline(0, color=INK, lw=0.8, zorder=1)
+        ax.set_title(title, fontsize=8)
+        ax.set_xlabel(unit)
+        ax.margins(x=0.12)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+    panel_axes[0].set_yticks(range(len(settings)), [setting_text(axes, setting) for setting in settings])
+    panel_axes[0].set_ylim(len(settings) - 0.5, -0.5)
+    sns.despine(fig=fig, left=True)
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=SERIES[i % len(SERIES)],
+            marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
+            label=_named(v),
+        )
+        for i, v in enumerate(values)
+    ]
+    legend_beside(fig, handles)
+    return fig

@@ -4,9 +4,10 @@ One row per run; rows of the same replicate met the same users, tasks and shocks
 (docs/formats.md), so settings are compared within replicates.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AS_IN_BASE = "as in the base"
+MOST_SETTINGS = 40
 BOOKKEEPING = ("point", "replicate", "seed", "status", "error")
 
 
@@ -45,6 +47,10 @@ class SweepTable:
     def ok(self) -> "pd.DataFrame":
         """The rows of runs that went well."""
         return self.frame[self.frame["status"] == "ok"]
+
+    def with_frame(self, frame: "pd.DataFrame") -> "SweepTable":
+        """The same sweep with other rows or more columns."""
+        return replace(self, frame=frame)
 
     @property
     def numeric(self) -> list[str]:
@@ -90,6 +96,19 @@ def read_sweep(folder: Path | str) -> SweepTable:
             **{axis: _as_names(frame[axis]) for axis in axes if frame[axis].dtype.kind == "O"}
         ),
     )
+
+
+def read_rounds(folder: Path | str, columns: Sequence[str]) -> "pd.DataFrame | None":
+    """Some columns of the rounds of a sweep, beside point, replicate and round; None where none were kept."""
+    import pandas as pd
+
+    path = Path(folder) / "rounds.parquet"
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_parquet(path, columns=["point", "replicate", "round", *columns])
+    except (OSError, ValueError):
+        raise InputError(f"{path}: is not the table of a sweep's rounds") from None
 
 
 def _toml(path: Path) -> dict[str, Any]:
@@ -145,10 +164,16 @@ def _mean(column: Any) -> tuple[float, float]:
     return found.mean, found.half_width
 
 
+def over_replicates(rows: "pd.DataFrame", measure: str) -> MeanDifference:
+    """A measure that is defined somewhere, over replicates: each counts once, with the mean over its rows."""
+    return mean_difference(rows.groupby("replicate")[measure].mean().dropna().to_numpy(dtype=float))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Contrast:
-    """One value of a named axis against another, in one measure, paired over replicates.
+    """One value of an axis against another, in one measure, paired over replicates.
 
+    setting     the values of the axes that are kept apart, if any
     adjusted_p  Holm's, over all contrasts that were made together
     """
 
@@ -158,35 +183,121 @@ class Contrast:
     measure: str
     difference: MeanDifference
     adjusted_p: float
+    setting: tuple[Any, ...] = ()
 
 
-def contrasts(table: SweepTable, axis: str, measures: Sequence[str]) -> list[Contrast]:
-    """Every value of a named axis against its first: pairs agree in all other axes and the replicate.
+def contrasts(
+    table: SweepTable,
+    axis: str,
+    measures: Sequence[str],
+    *,
+    against: str | None = None,
+    apart: Sequence[str] = (),
+) -> list[Contrast]:
+    """Every value of a named axis against one of them: pairs agree in all other axes and the replicate.
 
     A replicate counts once, with the mean over its pairs; where there is one replicate, nothing is tested.
+
+    against  the value that others are compared with; None: the first
+    apart    axes whose values are compared each on their own, rather than averaged over
     """
     values = list(dict.fromkeys(table.frame[axis]))
+    first = values[0] if against is None else against
     others = [name for name in table.axes if name != axis]
-    cases = [(value, measure) for value in values[1:] for measure in measures]
-    base = table.ok[table.ok[axis] == values[0]]
     samples, made = [], []
-    for value, measure in cases:
-        pairs = table.ok[table.ok[axis] == value].merge(
-            base, on=[*others, "replicate"], suffixes=("", "_base")
-        )
-        change = (pairs[measure] - pairs[f"{measure}_base"]).groupby(pairs["replicate"]).mean().dropna()
-        if len(change):
-            samples.append(change.to_numpy())
-            made.append((value, measure))
+    for setting, rows in rows_by_setting(table.ok, apart):
+        base = rows[rows[axis] == first]
+        for value in (value for value in values if value != first):
+            pairs = rows[rows[axis] == value].merge(base, on=[*others, "replicate"], suffixes=("", "_base"))
+            for measure in measures:
+                change = (pairs[measure] - pairs[f"{measure}_base"]).groupby(pairs["replicate"]).mean()
+                if len(change := change.dropna()):
+                    samples.append(change.to_numpy(dtype=float))
+                    made.append((setting, value, measure))
     found, adjusted = compared(samples)
     return [
         Contrast(
             axis=axis,
             value=str(value),
-            against=str(values[0]),
+            against=str(first),
             measure=measure,
             difference=difference,
             adjusted_p=float(p),
+            setting=setting,
         )
-        for (value, measure), difference, p in zip(made, found, adjusted, strict=True)
+        for (setting, value, measure), difference, p in zip(made, found, adjusted, strict=True)
     ]
+
+
+def rows_by_setting(
+    rows: "pd.DataFrame", axes: Sequence[str]
+) -> "list[tuple[tuple[Any, ...], pd.DataFrame]]":
+    """The rows of each combination of values of some axes; all of them where there are no axes."""
+    if not axes:
+        return [((), rows)]
+    return [
+        (tuple(AS_IN_BASE if value != value else value for value in key), part)
+        for key, part in rows.groupby(list(axes), sort=False, dropna=False)
+    ]
+
+
+# --- What an analysis asks of a sweep ---------------------------------------------------------------
+
+
+def wanted_axis(table: SweepTable, kind: str, wanted: Sequence[str], claim: str) -> str:
+    """The first of some axes that a sweep has with several values.
+
+    Raises InputError, which names them and those there are, where there is none or the sweep is of another
+    kind.  `claim` begins that sentence: "speed by rule".
+    """
+    if table.kind == kind:
+        for axis in wanted:
+            if axis in table.axes and table.frame[axis].nunique(dropna=False) > 1:
+                return axis
+    raise InputError(
+        f'{table.name}: {claim} needs a sweep of kind "{kind}" over {" or ".join(wanted)}; this one is of '
+        f'kind "{table.kind}" over {", ".join(varied(table)) or "nothing"}'
+    )
+
+
+def varied(table: SweepTable, without: Sequence[str] = ()) -> list[str]:
+    """The axes with more than one value, some left out."""
+    return [
+        axis for axis in table.axes if axis not in without and table.frame[axis].nunique(dropna=False) > 1
+    ]
+
+
+def kept_apart(table: SweepTable, without: Sequence[str]) -> tuple[str, ...]:
+    """The axes that tell settings apart, some left out; none where there are too many settings to show each,
+    which are averaged over then."""
+    axes = varied(table, without)
+    return tuple(axes) if len(table.frame[axes].drop_duplicates()) <= MOST_SETTINGS else ()
+
+
+def setting_text(axes: Sequence[str], setting: Sequence[Any]) -> str:
+    """Values of some axes for people: "AIME, best of n, β = 1,000"."""
+    said = []
+    for axis, value in zip(axes, setting, strict=True):
+        text, key = plainly(value), axis.rsplit(".", 1)[-1]
+        if not isinstance(value, str):
+            text = f"{'β' if key == 'beta' else key.replace('_', ' ')} = {text}"
+        said.append(text)
+    return ", ".join(said)
+
+
+def plainly(value: Any) -> str:
+    """A value of an axis for people: numbers with separators, a table without its braces and first key.
+
+    >>> plainly('{"kind": "small_world", "neighbours": 6}'), plainly("best_of_n"), plainly(1000.0)
+    ('small world, neighbours 6', 'best of n', '1,000')
+    """
+    if isinstance(value, int | float | np.number) and not isinstance(value, bool):
+        return f"{value:,.6g}"
+    text = str(value)
+    if text.startswith("{"):
+        items = json.loads(text)
+        head = [key for key in ("rule", "kind") if key in items][:1]
+        text = ", ".join(
+            [*(str(items[key]) for key in head), *(f"{k} {items[k]}" for k in items if k not in head)]
+        )
+    return text.replace("_", " ")

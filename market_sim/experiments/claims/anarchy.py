@@ -2,16 +2,25 @@
 
 The paper divides the optimum by the welfare of the one equilibrium its dynamics end in.  All equilibria are
 known here (docs/theory.md 2.4), so the worst and the best can be taken: prices of anarchy and of stability.
+Of the paper's settings, or of those of a sweep that was solved over users.beta.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from market_sim.economy.uncertainty import MEASURES, Interval, interval, solve_uncertain_market
-from market_sim.experiments.claims.band import Band, band, draws_of_paper
+from market_sim.economy.uncertainty import (
+    MEASURES,
+    Interval,
+    UncertainSolution,
+    interval,
+    solve_uncertain_market,
+)
+from market_sim.experiments.claims.band import Band, band, draws_of_paper, solved_curves
 from market_sim.experiments.paper import SETTINGS, paper_market
+from market_sim.experiments.sweep_table import read_sweep
 from market_sim.theory.arrays import Array
 
 WINDOWS = (918.0, 1376.0, 1460.0, 2060.0, 2650.0, 3353.0, 3750.0)
@@ -25,8 +34,9 @@ RATIOS = ("price_of_anarchy", "price_of_stability", "paper_price_of_anarchy")
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Anarchy:
-    """One of the paper's settings over rationality.
+    """A setting over rationality.
 
+    about    what sets it apart beside benchmark and method
     beta     (M,)  1/USD
     ratios   by name in RATIOS, along beta; intervals over draws of the curves
     several  (M,)  share of draws that have more than one equilibrium
@@ -43,6 +53,7 @@ class Anarchy:
     largest: dict[str, Interval]
     apart: Interval
     at: float
+    about: str = ""
 
 
 def price_of_anarchy(
@@ -59,6 +70,27 @@ def price_of_anarchy(
 def _of_setting(benchmark: str, method: str, betas: Array, draws: int, seed: int) -> Anarchy:
     drawn = draws_of_paper(benchmark, method, draws, seed)
     solved = solve_uncertain_market(paper_market(benchmark, method), drawn, betas, seed=seed)
+    return _over_beta(benchmark, method, betas, solved)
+
+
+def price_of_anarchy_of_sweep(folder: Path | str, *, draws: int = 100) -> list[Anarchy]:
+    """All settings of a sweep that was solved over users.beta; raises InputError for another."""
+    curves = solved_curves(folder, read_sweep(folder), "users.beta", "the price of anarchy", draws)
+    return [
+        _over_beta(
+            curve.solved[0].solution.benchmark,
+            curve.solved[0].solution.method,
+            curve.rows["beta"].to_numpy(dtype=float),
+            curve.solved,
+            curve.about,
+        )
+        for curve in curves
+    ]
+
+
+def _over_beta(
+    benchmark: str, method: str, betas: Array, solved: Sequence[UncertainSolution], about: str = ""
+) -> Anarchy:
     ratios, largest = {}, {}
     raw: dict[str, tuple[Array, Array]] = {}
     for name in RATIOS:
@@ -77,4 +109,5 @@ def _of_setting(benchmark: str, method: str, betas: Array, draws: int, seed: int
         largest=largest,
         apart=interval(np.nanmax(apart[0]), np.nanmax(apart[1], axis=0)),
         at=float(betas[np.nanargmax(ratios["price_of_anarchy"].estimate)]),
+        about=about,
     )

@@ -2,13 +2,29 @@
 
 Auction less market (where the paper's dynamics end).  Users are compared under both readings of the logit's
 noise: as mistakes (sum of share times value, the paper's) and as taste (log-sum surplus, against the
-auction's value above not buying).
+auction's value above not buying).  In runs that were played, users are compared as mistakes only, paired over
+seeds, and every regime with pay-per-compute.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from market_sim.economy.solve import Solution, solve_market
+from market_sim.errors import InputError
+from market_sim.experiments.claims.welfare import BASE, late_means
 from market_sim.experiments.paper import BETAS, SETTINGS, paper_market
+from market_sim.experiments.sweep_table import (
+    Contrast,
+    SweepTable,
+    contrasts,
+    kept_apart,
+    read_sweep,
+    wanted_axis,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SEED = 0
 
@@ -54,3 +70,69 @@ def _gain(solution: Solution, outside_value: float) -> Gain:
         accuracy=auction.accuracy - market.accuracy,
         provider_profit=auction.provider_profit - market.provider_profit,
     )
+
+
+# --- Of runs that were played -----------------------------------------------------------------------
+
+REGIME = "regime.kind"
+MEASURES = ("user_value_usd", "price_usd", "provider_profit_usd", "accuracy", "welfare_usd")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlayedGains:
+    """Other regimes less pay-per-compute in runs that were played.
+
+    name     of the sweep, or of the scenarios
+    axes     that tell settings apart
+    changes  one per setting, regime (`value`) and measure in MEASURES, paired over seeds
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    changes: tuple[Contrast, ...]
+
+
+def gains_of_folder(folder: Path | str) -> PlayedGains:
+    """Of the folder of a sweep over the regime, or of one with comparisons and runs below it.
+
+    Raises InputError where nothing is comparable.
+    """
+    if (Path(folder) / "sweep.toml").is_file():
+        return gains_of_sweep(read_sweep(folder))
+    runs = late_means(folder)
+    frame = runs.assign(
+        **{REGIME: runs["regime"], "scenario": runs["setting"].map(_labels(runs))},
+        point=range(len(runs)),
+        replicate=runs["seed"],
+        status="ok",
+    )
+    axes = (REGIME, "scenario")
+    name = ", ".join(dict.fromkeys(runs["scenario"]))
+    table = SweepTable(name=name, kind="run", design="list", axes=axes, ranges={}, frame=frame)
+    return _gains(table, axes[1:])
+
+
+def gains_of_sweep(table: SweepTable) -> PlayedGains:
+    """Of a sweep of runs over the regime.  Raises InputError where nothing is comparable."""
+    wanted_axis(table, "run", [REGIME], "who gains from the auction")
+    return _gains(table, kept_apart(table, without=[REGIME]))
+
+
+def _gains(table: SweepTable, apart: tuple[str, ...]) -> PlayedGains:
+    found = contrasts(table, REGIME, table.measures(MEASURES), against=BASE, apart=apart)
+    if not found:
+        raise InputError(f"{table.name}: no setting was played under {BASE} and another regime with one seed")
+    return PlayedGains(name=table.name, axes=apart, changes=tuple(found))
+
+
+def _labels(runs: "pd.DataFrame") -> dict[str, str]:
+    """What each setting is called: its scenario, with beta or a number where several are of one name."""
+    labels: dict[str, str] = {}
+    betas = runs.groupby("scenario")["beta"].nunique()
+    for (scenario, setting, beta), _ in runs.groupby(
+        ["scenario", "setting", "beta"], sort=False, dropna=False
+    ):
+        label = scenario if betas[scenario] < 2 else f"{scenario}, β = {beta:,.0f}"
+        again = sum(other.split(" (")[0] == label for other in labels.values())
+        labels[setting] = f"{label} ({again + 1})" if again else label
+    return labels

@@ -1,18 +1,30 @@
 """What it costs that users do not know how good answers are, by whom they hear.
 
 GSM8K by majority voting, with providers that stand where informed users would leave them, and users who
-learn from their own requests and from a network of others.
+learn from their own requests and from a network of others.  In a sweep of runs, whatever it plays.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from market_sim.errors import InputError
 from market_sim.experiments.run import run
 from market_sim.experiments.solve import solve
+from market_sim.experiments.sweep_table import (
+    AS_IN_BASE,
+    Contrast,
+    SweepTable,
+    contrasts,
+    kept_apart,
+    plainly,
+    rows_by_setting,
+    varied,
+    wanted_axis,
+)
 
 MARKET = {"benchmark": "GSM8K", "method": "majority_voting"}
 BETAS = (200.0, 1000.0, 5000.0)
@@ -91,3 +103,65 @@ def _scenario(
         "providers": {"learning": {"rule": "fixed"}, "start": dict(levels)},
         "output": {"metrics_every": 10**6},
     }
+
+
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+INFORMATION = "users.information"
+OF_INFORMATION = ("users.network", "users.experience")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepLosses:
+    """Welfare below that of informed users in a sweep, USD per query.
+
+    axes      that tell settings apart; without any, losses are means over all settings
+    losses    one per setting and whom users hear (`value`), paired over replicates
+    informed  expected welfare of informed users, by setting
+    """
+
+    axes: tuple[str, ...]
+    losses: tuple[Contrast, ...]
+    informed: Mapping[tuple[Any, ...], float]
+
+
+def losses_of_sweep(table: SweepTable) -> SweepLosses:
+    """Losses against the points with users.information = "full" that agree in all else.
+
+    Raises InputError for a sweep of another kind, or one without such points.
+    """
+    wanted_axis(table, "run", [INFORMATION], "the cost of misinformation")
+    about = [axis for axis in table.axes if axis == INFORMATION or axis.startswith(OF_INFORMATION)]
+    shown = [axis for axis in varied(table) if axis in about and axis != INFORMATION]
+    if not (table.ok[INFORMATION] == "full").any():
+        raise InputError(
+            f'{table.name}: no point of it that went well has {INFORMATION} = "full", which losses are '
+            "measured against"
+        )
+    heard = [_heard(row, shown) for row in table.frame.to_dict("records")]
+    frame = table.frame.assign(heard=heard, lost_usd=-table.frame["expected_welfare_usd"])
+    apart = kept_apart(table, without=about)
+    known = replace(table, frame=frame, axes=("heard", *(axis for axis in table.axes if axis not in about)))
+    informed = {
+        setting: float(rows.loc[rows["heard"] == "full", "expected_welfare_usd"].mean())
+        for setting, rows in rows_by_setting(known.ok, apart)
+    }
+    found = contrasts(known, "heard", ["lost_usd"], against="full", apart=apart)
+    return SweepLosses(axes=apart, losses=tuple(found), informed=informed)
+
+
+def _heard(row: Mapping[str, Any], axes: Sequence[str]) -> str:
+    """What users know, in words; "full" for those who know every offer."""
+    if row[INFORMATION] == "full":
+        return "full"
+    said = []
+    for axis in axes:
+        value = row[axis]
+        if value not in (AS_IN_BASE, None) and value == value:
+            text = plainly(value)
+            whole = axis in OF_INFORMATION
+            said.append(text if whole else f"{axis.split('.', 2)[2].replace('_', ' ')} {text}")
+    return (
+        ", ".join({"none": "nobody", "complete": "everybody"}.get(text, text) for text in said)
+        or "experience"
+    )

@@ -4,20 +4,40 @@ Everybody follows the rule under pay-per-compute, as in experiments/convergence.
 round from which on welfare, averaged over one turn of everybody, stays within a tenth of the way from where
 it began to its late mean, or as near to it as it stays in the second half of the rounds.  Rules that never
 settle arrive too: at the average they hover about.
+
+In a sweep of runs, agents play and demand is what the base says; without its rounds, the warm-up that was cut
+off stands for arrival.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from market_sim.errors import InputError
 from market_sim.experiments.convergence import Game, parts_of
+from market_sim.experiments.sweep import load_sweep, scenario_at
+from market_sim.experiments.sweep_table import (
+    Contrast,
+    SweepTable,
+    contrasts,
+    over_replicates,
+    plainly,
+    wanted_axis,
+)
+from market_sim.experiments.timeline import timeline_of
 from market_sim.simulation.batch import play_many
 from market_sim.theory.arrays import Array
+from market_sim.theory.inference import MeanDifference
 from market_sim.theory.learning import RULES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 REMAINING = 0.1
 """Share of the way that may be left."""
@@ -75,3 +95,107 @@ def speed_everywhere(games: Sequence[Game], rules: Sequence[str], seeds: int, ro
     cases = [(game, rule, seeds, rounds) for rule in rules for game in games]
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         return list(pool.map(speed, *zip(*cases, strict=True), chunksize=len(games)))
+
+
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+RULE_AXES = (
+    "providers.learning",
+    "providers.learning.rule",
+    "providers.auction_learning",
+    "providers.auction_learning.rule",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turns:
+    """How providers of a point take turns: how many there are, and rounds until each has revised once."""
+
+    providers: int
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuleSpeed:
+    """A rule in a sweep, means over replicates of means over its other axes.
+
+    rounds, revisions    until arrival
+    settled, cycling     shares of runs that ended in an equilibrium, in a cycle
+    settled_round        of the runs that settled; None where none did
+    slower               rounds, and then revisions, less those of the sweep's first rule; empty for that one
+    """
+
+    rule: str
+    rounds: MeanDifference
+    revisions: MeanDifference
+    settled: MeanDifference
+    cycling: MeanDifference
+    settled_round: MeanDifference | None
+    slower: tuple[Contrast, ...]
+
+
+def turns_of(folder: Path | str) -> dict[int, Turns]:
+    """How providers take turns at each point of the sweep in a folder."""
+    sweep = load_sweep(Path(folder) / "sweep.toml")
+    found = {}
+    for point in range(sweep.n_points):
+        where = f"{sweep.where}: point {point}"
+        parts = timeline_of(
+            scenario_at(sweep.base, sweep.folder, sweep.paths, sweep.values_at(point), where=where)
+        ).first
+        reply = all(rule.information == "reply" for rule in parts.rules)
+        n = parts.market.n_providers
+        alone = parts.activation == "one_at_a_time" or (parts.activation == "default" and reply)
+        found[point] = Turns(providers=n, rounds=n if alone else 1)
+    return found
+
+
+def speed_of_sweep(
+    table: SweepTable, turns: Mapping[int, Turns], rounds: "pd.DataFrame | None" = None
+) -> list[RuleSpeed]:
+    """Every rule of a sweep of runs over the rule, in the sweep's order.
+
+    turns   by point, from `turns_of`
+    rounds  rows of rounds.parquet; None: the warm-up stands for arrival
+
+    Raises InputError without such an axis, or where no run went well.
+    """
+    axis = wanted_axis(table, "run", RULE_AXES, "speed by rule")
+    frame = table.ok
+    if rounds is None:
+        arrived = frame["warm_up"].astype(float)
+    else:
+        by_run = {
+            run: arrival_round(
+                part.sort_values("round")["expected_welfare_usd"].to_numpy(), turns[run[0]].providers
+            )
+            for run, part in rounds.groupby(["point", "replicate"])
+        }
+        runs = zip(frame["point"], frame["replicate"], strict=True)
+        arrived = np.array([by_run[run] for run in runs], dtype=float)
+    table = table.with_frame(
+        frame.assign(
+            arrived=arrived,
+            revisions=arrived / np.array([turns[point].rounds for point in frame["point"]], dtype=float),
+            settled=frame["settled_round"].notna().astype(float),
+            cycling=frame["cycle_length"].notna().astype(float),
+        )
+    )
+    slower = contrasts(table, axis, ["arrived", "revisions"])
+    found = []
+    for rule, own in table.ok.groupby(axis, sort=False):
+        settled = own["settled_round"].notna().any()
+        found.append(
+            RuleSpeed(
+                rule=plainly(rule),
+                rounds=over_replicates(own, "arrived"),
+                revisions=over_replicates(own, "revisions"),
+                settled=over_replicates(own, "settled"),
+                cycling=over_replicates(own, "cycling"),
+                settled_round=over_replicates(own, "settled_round") if settled else None,
+                slower=tuple(one for one in slower if one.value == rule),
+            )
+        )
+    if not found:
+        raise InputError(f"{table.name}: no run of it went well")
+    return found

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 BASE = "pay_per_compute"
 MEASURES = ("welfare_usd", "user_value_usd", "provider_profit_usd")
+ALSO = ("price_usd", "accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def late_means(root: Path | str) -> "pd.DataFrame":
                 "beta": float(beta) if isinstance(beta, int | float) else np.nan,
                 "regime": found.regime,
                 "seed": found.seed,
-                **{name: late[name].mean() for name in MEASURES},
+                **{name: late[name].mean() for name in (*MEASURES, *ALSO)},
                 "first_best_usd": (late["first_best_gap_usd"] + late["expected_welfare_usd"]).mean(),
                 "by_round_usd": late["welfare_usd"],
             }
