@@ -85,9 +85,6 @@ def kind_of(folder: Path) -> str:
     if (folder / "comparison.json").is_file():
         return "comparison"
     if (folder / "sweep.toml").is_file():
-        if not (folder / "table.parquet").is_file():
-            rest = f"market-sim sweep {folder / 'sweep.toml'} --resume --out {folder.parent.parent}"
-            raise InputError(f"{folder}: the sweep is not finished; this finishes it: {rest}")
         return "sweep"
     if store.manifest_of(folder) is not None and (folder / "rounds.parquet").is_file():
         return "run"

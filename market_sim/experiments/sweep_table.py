@@ -74,6 +74,9 @@ def read_sweep(folder: Path | str) -> SweepTable:
     folder = Path(folder)
     about = _toml(folder / "sweep.toml")
     path = folder / "table.parquet"
+    if not path.is_file():
+        rest = f"market-sim sweep {folder / 'sweep.toml'} --resume --out {folder.parent.parent}"
+        raise InputError(f"{folder}: the sweep is not finished; this finishes it: {rest}")
     try:
         frame = pd.read_parquet(path)
     except OSError as error:
