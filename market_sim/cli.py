@@ -431,11 +431,14 @@ def serve(
     host: Annotated[
         str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
     ] = "127.0.0.1",
+    name: Annotated[
+        str | None, typer.Option(help="Name by which a web server in front of it is reached.")
+    ] = None,
 ) -> None:
     """Serve the interactive page to browsers on this machine; Ctrl-C stops it."""
     from market_sim.page import server
 
-    server.serve(scenario, host, port, say=screen.say)
+    server.serve(scenario, host, port, say=screen.say, name=name)
 
 
 @app.command("list")

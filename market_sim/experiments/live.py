@@ -23,6 +23,7 @@ from market_sim.economy.market import Market
 from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, named
 from market_sim.experiments import store
+from market_sim.experiments.compare import TITLES
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.experiments.solve import load_market, solve
 from market_sim.experiments.timeline import timeline_of
@@ -205,6 +206,9 @@ class LiveMarket:
         at = self.round + 1
         events = [event.model_dump(exclude_unset=True) for event in self.scenario.events]
         same = [event for event in events if event["round"] == at]
+        coming = next((event["regime"]["kind"] for event in same if event.get("regime")), self.regime)
+        if regime == coming:
+            raise InputError(f"The next round is under {TITLES.get(regime, regime)} already")
         terms = self.scenario.regime.model_dump(exclude_unset=True) | {"kind": regime}
         event = (same[0] if same else {"round": at}) | {"regime": terms}
         others = [each for each in events if each["round"] != at]
@@ -326,11 +330,16 @@ def check_harmless(scenario: Scenario, root: Path) -> Scenario:
     ):
         if file is not None:
             inside(scenario.folder / str(file), root, f"{where}: {key} = {str(file)!r}")
+    return check_watchable(scenario)
+
+
+def check_watchable(scenario: Scenario) -> Scenario:
+    """The scenario.  Raises InputError for more people than a page can play."""
     if scenario.users.one_by_one:
         people = round(scenario.users.count * scenario.most_demand)
         if people > MOST_PEOPLE_WATCHED:
             raise InputError(
-                f"{where}: users.count: {people:,} are too many to watch one by one (at most "
+                f"{scenario.where}: users.count: {people:,} are too many to watch one by one (at most "
                 f"{MOST_PEOPLE_WATCHED:,}); use segments, or market-sim run"
             )
     return scenario
@@ -387,12 +396,27 @@ def runs_in(root: Path) -> list[Path]:
 
 def open_scenario(path: Path, root: Path) -> Scenario:
     """A scenario file under `root`.  Raises InputError for one outside, or that may do harm."""
-    return check_harmless(load_scenario(inside(path, root, str(path))), root)
+    resolved = inside(path, root, str(path))
+    try:
+        scenario = load_scenario(resolved)
+    except InputError as error:  # strangers need not know where the folder lies
+        raise InputError(str(error).replace(str(resolved), str(path))) from None
+    scenario._where = str(path)
+    return check_harmless(scenario, root)
 
 
 def open_run(path: Path, root: Path) -> Replay:
-    """A finished run under `root`, for replay."""
-    return Replay(inside(path, root, str(path)))
+    """A finished run under `root`, for replay.
+
+    Raises InputError for one outside, with files that lead outside, or whose scenario may do harm.
+    """
+    folder = inside(path, root, str(path))
+    if store.manifest_of(folder) is None:
+        raise InputError(f"{path}: is not a complete run")
+    for name in ("scenario.toml", "rounds.parquet", "providers.parquet", store.MANIFEST):
+        inside(folder / name, root, f"{path}: {name}")
+    open_scenario(folder / "scenario.toml", root)
+    return Replay(folder)
 
 
 def rows_table(seen: Seen) -> dict[str, Array]:

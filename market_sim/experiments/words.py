@@ -51,7 +51,7 @@ def usd_text(value: float) -> str:
     >>> usd_text(0.0060471)
     '6.047'
     """
-    return f"{round(PER * value, 4) + 0.0:.3f}"
+    return f"{round(PER * value, 3) + 0.0:.3f}"
 
 
 def level_text(level: float | None) -> str:

@@ -11,10 +11,11 @@ from typing import Any
 from market_sim.economy.market import PAPER_VALUE_OF_CORRECT_USD
 from market_sim.economy.quality import QualityCurve
 from market_sim.economy.regimes import REGIMES
+from market_sim.errors import named
 from market_sim.experiments.build import known_curves
 from market_sim.experiments.compare import TITLES
 from market_sim.experiments.figures import METHOD_NAMES
-from market_sim.experiments.live import scenario_from
+from market_sim.experiments.live import check_watchable, scenario_from
 from market_sim.experiments.scenario import Learning, Scenario
 from market_sim.simulation.network import NETWORKS
 from market_sim.theory.learning import RULES
@@ -267,7 +268,7 @@ def scenario_of(base: Scenario, choices: Choices) -> Scenario:
         value = getattr(choices, field.name)
         if value != getattr(before, field.name):
             _SETTERS[field.name](data, value)
-    return scenario_from(data, base.where, base.folder)
+    return check_watchable(scenario_from(data, base.where, base.folder))
 
 
 def _in(section: str, name: str) -> Any:
@@ -284,7 +285,10 @@ def _in(section: str, name: str) -> Any:
 
 
 def _rule_into(name: str) -> Any:
+    """A setter of a learning rule: one of ours, for a visitor may send anything, and another is a program."""
+
     def put(data: dict[str, Any], value: str) -> None:
+        named(f"providers.{name}", value, RULES)
         data.setdefault("providers", {})[name] = {"rule": value}
 
     return put

@@ -159,7 +159,7 @@ class Desk:
             self.problem.set("")
             player = self.player.value
             if not isinstance(player, LiveMarket):
-                raise InputError("This is a finished run: reset to play its scenario and change it")
+                raise InputError("This is a finished run: change a setting, and Reset plays its scenario")
             with self._market:
                 player.switch(self.next_regime.value)
             self.said.set(events_text(player))

@@ -14,6 +14,7 @@ from market_sim.errors import InputError
 from market_sim.experiments.exact_figures import analyse, exact_figure
 from market_sim.experiments.live_figures import level_label
 from market_sim.experiments.scenario import Scenario
+from market_sim.experiments.words import usd_text
 from market_sim.page.choices import scenario_of
 from market_sim.page.compare import PlainTable
 from market_sim.page.desk import Desk
@@ -109,13 +110,13 @@ def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
 
     def money(label: str, key: str, best: str = "") -> list[str]:
         cells: list[Any] = [*(getattr(p, key) for p in profiles)]
-        return [label, *map(_usd, cells), best, _usd(getattr(auction, key))]
+        return [label, *map(usd_text, cells), best, usd_text(getattr(auction, key))]
 
     def told(label: str, read: Callable[[Profile], str], last: str) -> list[str]:
         return [label, *map(read, profiles), "", last]
 
     rows = [
-        money("welfare", "welfare", _usd(optimum["welfare"])),
+        money("welfare", "welfare", usd_text(optimum["welfare"])),
         money("user value", "user_value"),
         money("price", "price"),
         money("provider profit", "provider_profit"),
@@ -135,18 +136,14 @@ def equilibria_table(solution: Solution) -> tuple[list[str], Rows]:
 def said_of(solution: Solution) -> str:
     """What the table means, in words."""
     lost = (
-        f"Of the first best of {_usd(solution.auction.welfare)}, users' noise loses "
-        f"{_usd(solution.noise_gap)} and providers' choices lose {_usd(solution.strategic_gap)}."
+        f"Of the first best of {usd_text(solution.auction.welfare)}, users' noise loses "
+        f"{usd_text(solution.noise_gap)} and providers' choices lose {usd_text(solution.strategic_gap)}."
     )
     anarchy, stability = _ratio(solution.price_of_anarchy), _ratio(solution.price_of_stability)
     return (
         "* where better replies from the lowest levels end. "
         f"{lost} Price of anarchy {anarchy}, of stability {stability}."
     )
-
-
-def _usd(value: float) -> str:
-    return f"{round(1000 * value, 3) + 0.0:.3f}"
 
 
 def _ratio(value: float | None) -> str:

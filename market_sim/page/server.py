@@ -3,6 +3,7 @@
 import ipaddress
 import logging
 import os
+import re
 import socket
 import warnings
 from collections.abc import Awaitable, Callable
@@ -60,10 +61,13 @@ def keep_to_this_machine() -> None:
     settings.kernel.cull_timeout = FORGOTTEN_AFTER
 
 
-def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str], None]) -> None:
+def serve(
+    scenario: Path | str | None, host: str, port: int, say: Callable[[str], None], name: str | None = None
+) -> None:
     """Serve the page until interrupted.
 
-    say  is told where the page is
+    say   is told where the page is
+    name  under which a web server in front of this one is reached
     Raises InputError for a bad scenario, where the parts are not installed, or where it cannot listen.
     """
     given = load_scenario(DEFAULT if scenario is None else scenario)
@@ -90,7 +94,8 @@ def serve(scenario: Path | str | None, host: str, port: int, say: Callable[[str]
         if not _is_loopback(host):
             say("Anybody who can reach this machine can open it.")
         # Most of what is sent is pictures, which are packed already.
-        config = uvicorn.Config(guarded(app), log_level="warning", ws_per_message_deflate=False)
+        page = guarded(app, names_of(host, name))
+        config = uvicorn.Config(page, log_level="warning", ws_per_message_deflate=False)
         uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -102,6 +107,7 @@ def _listening(host: str, port: int) -> socket.socket:
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.bind(address)
+            listening.listen()  # whoever comes before the page is ready waits for it
         except OSError:
             listening.close()
             raise
@@ -119,17 +125,27 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def guarded(app: Application) -> Application:
+def names_of(host: str, name: str | None) -> frozenset[str] | None:
+    """The names by which the page may be asked for; None for any, where it is open to others anyway."""
+    if not _is_loopback(host):
+        return None
+    return frozenset({"localhost", "127.0.0.1", "[::1]", host.lower(), *([name.lower()] if name else [])})
+
+
+def guarded(app: Application, names: frozenset[str] | None = None) -> Application:
     """The application, refusing what a page of another site sends, and requests that delete its scripts.
 
     A browser says in Origin which page a connection comes from.  Without this any web page that is open in
-    the same browser could play with the market on this machine and read what it shows.
+    the same browser could play with the market on this machine and read what it shows; and without a look
+    at the name that is asked for (Host) so could a site whose name is made to lead to this machine.
     """
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.lower(): value for name, value in scope.get("headers", ())}
         origin, host = headers.get(b"origin"), headers.get(b"host", b"")
-        own = origin is None or origin.partition(b"://")[2] == host
+        own = (origin is None or origin.partition(b"://")[2] == host) and (
+            names is None or re.sub(r":\d+$", "", host.decode("latin-1").lower()) in names
+        )
         if scope["type"] == "websocket" and not own:
             await receive()
             await send({"type": "websocket.close", "code": 1008})

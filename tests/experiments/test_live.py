@@ -1,5 +1,8 @@
 """A watched market: what is shown is what is played, in bounded memory, and strangers' files do no harm."""
 
+import re
+import sys
+
 import numpy as np
 import pytest
 
@@ -88,6 +91,45 @@ def test_a_change_of_policy_keeps_what_else_happens_in_that_round():
     (event,) = market.scenario.events
     assert event.leaves == ("Llama-3-8B",)
     assert event.regime.kind == "first_price_auction"
+
+
+def test_the_policy_in_force_is_no_change():
+    market = played(3)
+    with pytest.raises(InputError, match="The next round is under pay-per-compute already"):
+        market.switch("pay_per_compute")
+    market.switch("second_price_auction")
+    with pytest.raises(InputError, match="already"):
+        market.switch("second_price_auction")
+    market.switch("pay_per_compute")
+    market.step()
+    assert market.regime == "pay_per_compute"
+    assert len(market.scenario.events) == 1
+
+
+PROGRAM = "raise SystemExit('a visitor ran this')"
+
+
+def test_a_finished_run_that_leads_outside_or_names_a_program_is_refused(tmp_path, monkeypatch):
+    root = tmp_path / "runs"
+    kept = run(SMALL, out=root / "out").folder
+    assert open_run(kept, root).round == 0
+    (tmp_path / "harm_in_a_run.py").write_text(PROGRAM)
+    monkeypatch.syspath_prepend(tmp_path)
+    about = (kept / "scenario.toml").read_text()
+    (kept / "scenario.toml").write_text(
+        re.sub(r'rule = "[a-z_]+"', 'rule = "harm_in_a_run:rule"', about, count=1)
+        if "rule = " in about
+        else about + '\n[providers.learning]\nrule = "harm_in_a_run:rule"\n'
+    )
+    with pytest.raises(InputError, match="which is a program"):
+        open_run(kept, root)
+    assert "harm_in_a_run" not in sys.modules
+    outside = tmp_path / "elsewhere.toml"
+    outside.write_text(about)
+    (kept / "scenario.toml").unlink()
+    (kept / "scenario.toml").symlink_to(outside)
+    with pytest.raises(InputError, match=r"scenario\.toml is outside"):
+        open_run(kept, root)
 
 
 def test_play_goes_on_beyond_the_rounds_of_the_scenario_and_what_is_saved_has_them_all():

@@ -1,6 +1,7 @@
 """What stands behind the page, without a browser: choices, sessions, exports, and who may connect."""
 
 import asyncio
+import sys
 import threading
 import time
 import tomllib
@@ -280,7 +281,8 @@ def ask(kind: str, path: str = "/", **headers: str) -> list[dict]:
         return {}
 
     given = [(name.encode(), value.encode()) for name, value in headers.items()]
-    asyncio.run(server.guarded(inner)({"type": kind, "path": path, "headers": given}, receive, send))
+    app = server.guarded(inner, server.names_of("127.0.0.1", "market.example"))
+    asyncio.run(app({"type": kind, "path": path, "headers": given}, receive, send))
     return answers
 
 
@@ -296,6 +298,36 @@ def test_the_page_itself_may_connect_and_pages_of_other_sites_may_not(kind):
     assert first.get("status", first.get("code")) in (403, 1008)
 
 
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+def test_a_site_whose_name_leads_to_this_machine_is_refused(kind):
+    for name in ("evil.example:8765", "evil.example"):
+        (first, *_) = ask(kind, host=name, origin=f"http://{name}")
+        assert first["type"] in ("http.response.start", "websocket.close")
+    for name in ("localhost:8765", "[::1]:8765", "LOCALHOST", "market.example", "127.0.0.1:80"):
+        assert ask(kind, host=name, origin=f"http://{name}") == REACHED
+    assert server.names_of("0.0.0.0", None) is None
+
+
+PROGRAM = "raise SystemExit('a visitor ran this')"
+
+
+def test_a_value_that_no_menu_offers_runs_nothing_and_is_a_sentence(desk, tmp_path, monkeypatch):
+    (tmp_path / "harm_by_choice.py").write_text(PROGRAM)
+    monkeypatch.syspath_prepend(tmp_path)
+    for key, value, says in (
+        ("rule", "harm_by_choice:rule", "is not one of"),
+        ("auction_rule", "harm_by_choice:rule", "is not one of"),
+        ("users", 10**9, "too many"),
+        ("regime", "harm_by_choice", "harm_by_choice"),
+    ):
+        before = desk.choices.value
+        desk.choose(key, value)
+        desk.reset()
+        assert says in desk.problem.value or "users.count" in desk.problem.value
+        assert "harm_by_choice" not in sys.modules
+        desk.choices.set(before)
+
+
 def test_no_request_deletes_the_installed_scripts(tmp_path, monkeypatch):
     """Solara answers a request for a folder of scripts by deleting it, to make room for a file."""
     from solara.server.settings import assets
@@ -304,9 +336,9 @@ def test_no_request_deletes_the_installed_scripts(tmp_path, monkeypatch):
     (tmp_path / "vue@2" / "dist" / "vue.js").write_text("")
     monkeypatch.setattr(assets, "proxy_cache_dir", tmp_path)
     for path in ("vue@2/dist", "vue@2/dist/", "/vue@2//./dist", "none/../vue@2/dist"):
-        assert ask("http", path=f"/_solara/cdn/{path}")[0]["status"] == 403
+        assert ask("http", path=f"/_solara/cdn/{path}", host="localhost")[0]["status"] == 403
     for path in ("vue@2/dist/vue.js", "vue@2"):
-        assert ask("http", path=f"/_solara/cdn/{path}") == REACHED
+        assert ask("http", path=f"/_solara/cdn/{path}", host="localhost") == REACHED
 
 
 @pytest.mark.parametrize("name", ["../secret.toml", "{outside}", "out/../../secret.toml"])
