@@ -475,7 +475,7 @@ def _time(seconds: float) -> str:
 
 def show_outlook(outlook: "Outlook") -> None:
     """What a sweep would be."""
-    crew = "in this process" if outlook.workers == 1 else f"with {outlook.workers} workers"
+    crew = f"with {outlook.workers} worker{'' if outlook.workers == 1 else 's'}"
     _console().print(
         f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {outlook.points:,} points x "
         f"{outlook.replicates:,} seeds = {outlook.runs:,} runs, about {_time(outlook.seconds)} {crew} "

@@ -9,9 +9,11 @@ replicate only, so every point meets the same users, tasks and shocks (common ra
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import date, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -78,6 +80,9 @@ class Design(_Table):
             raise ValueError(f'kind = "{self.kind}" needs points')
         if self.kind not in SAMPLED and self.points is not None:
             raise ValueError(f'points are for {", ".join(SAMPLED)}, not for kind = "{self.kind}"')
+        for key, kinds in (("order", ("sobol",)), ("levels", ("morris",))):
+            if key in self.model_fields_set and self.kind not in kinds:
+                raise ValueError(f'{key} is for kind = "{kinds[0]}", not for kind = "{self.kind}"')
         if (self.kind == "list") != bool(self.settings):
             raise ValueError('kind = "list" and [[design.settings]] belong together')
         if self.kind == "sobol" and self.points is not None and self.points & (self.points - 1):
@@ -228,8 +233,6 @@ def _made(data: dict[str, Any], where: str, folder: Path) -> Sweep:
     file = validated(SweepFile, data, where)
     base = _base(file, where, folder)
     axes, n_points = _axes(file, where)
-    if n_points * file.seeds > MOST_RUNS:
-        raise InputError(f"{where}: {n_points * file.seeds:,} runs are too many (at most {MOST_RUNS:,})")
     as_given = base.model_dump(mode="json", exclude_unset=True, exclude_none=True)
     files = _digests(as_given, axes, base.folder)
     return Sweep(
@@ -264,6 +267,7 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
     ranges: dict[str, Range] = {}
     for key, value in _flat(file.axes):
         at = f"{where}: axes.{key}"
+        _check_plain(value, at)
         if key in lists or key in ranges:
             raise InputError(f"{where}: {key} is set twice, by axes or settings")
         if isinstance(value, dict):
@@ -274,14 +278,21 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
             )
         else:
             lists[key] = tuple(value)
-    paths = {key: path_of(key, f"{where}: axes") for key in (*lists, *ranges)}
+    paths = {key: path_of(key, f"{where}: axes") for key, _ in _flat(file.axes)}
     settings = [dict(_flat(each)) for each in design.settings]
+    for each in settings:
+        for key, value in each.items():
+            _check_plain(value, f"{where}: design.settings: {key}")
     for key in dict.fromkeys(key for each in settings for key in each):
         paths[key] = path_of(key, f"{where}: design.settings")
     names = [".".join(map(str, path)) for path in paths.values()]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{where}: {name} is set twice, by axes or settings")
+    if file.rounds is not None and "rounds" in names:
+        raise InputError(f"{where}: rounds is set twice, by the sweep and by an axis")
+    if file.kind == "solve":
+        _check_solved(names, where)
     fractions = np.zeros((1, 0))
     if design.kind in SAMPLED:
         if not ranges:
@@ -302,8 +313,9 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
             lists[key] = _numbers(paths[key], found, np.linspace(0.0, 1.0, found.steps))
     in_order = [key for key in paths if key in lists]
     blocks = {"settings": len(settings) or 1} | {f"axis {key}": len(lists[key]) for key in in_order}
-    columns = dict(zip(blocks, crossed([*blocks.values(), len(fractions)]), strict=False))
-    row = crossed([*blocks.values(), len(fractions)])[-1]
+    _check_size(math.prod(blocks.values()) * len(fractions) * file.seeds, where)
+    *places, row = crossed([*blocks.values(), len(fractions)])
+    columns = dict(zip(blocks, places, strict=True))
     axes = []
     for key, path in paths.items():
         if key in lists:
@@ -316,6 +328,33 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
             index = place[columns["settings"]]
         axes.append(Axis(name=".".join(map(str, path)), path=path, values=values, index=index))
     return tuple(axes), len(row)
+
+
+SOLVED = ("market", "users.beta", "users.value_scale", "users.segments", "seed")
+"""Keys and sections that an exact solution depends on; the seed gives the order of the paper's moves."""
+
+
+def _check_solved(names: Sequence[str], where: str) -> None:
+    """An axis that changes nothing would look like a finding."""
+    for name in names:
+        if not any(name == key or name.startswith(f"{key}.") for key in SOLVED):
+            raise InputError(
+                f"{where}: an exact solution does not depend on {name}, but on {', '.join(SOLVED)}; each row "
+                'has the optimum and the auction beside the market\'s equilibria (kind = "run" plays)'
+            )
+
+
+def _check_size(n_runs: int, where: str) -> None:
+    if n_runs > MOST_RUNS:
+        raise InputError(f"{where}: {n_runs:,} runs are too many (at most {MOST_RUNS:,})")
+
+
+def _check_plain(value: Any, at: str) -> None:
+    """TOML has dates, and a scenario has none."""
+    if isinstance(value, date | time):
+        raise InputError(f"{at} = {value} is a date or a time, which no key of a scenario takes")
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_plain(part, at)
 
 
 def _flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

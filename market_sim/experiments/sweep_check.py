@@ -3,6 +3,8 @@
 import numpy as np
 
 from market_sim.errors import InputError
+from market_sim.experiments.build import market_of
+from market_sim.experiments.exact_rows import Exact, to_solve
 from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.sweep import Sweep, scenario_at, seed_of
 from market_sim.experiments.timeline import timeline_of
@@ -27,6 +29,7 @@ def check_points(sweep: Sweep) -> None:
             rounds=sweep.rounds,
         )
 
+    make = timeline_of if sweep.kind == "run" else _problem_of
     for point in range(sweep.n_points):
         scenario(point)
     to_try = {(0,)} if sweep.n_points else set()
@@ -44,7 +47,7 @@ def check_points(sweep: Sweep) -> None:
                 problem = None
                 break
             try:
-                timeline_of(scenario(point))
+                make(scenario(point))
             except InputError as error:
                 problem = problem or error
             else:
@@ -53,6 +56,10 @@ def check_points(sweep: Sweep) -> None:
                 break
         if problem is not None:
             raise problem
+
+
+def _problem_of(scenario: Scenario) -> Exact:
+    return to_solve(scenario, market_of(scenario))
 
 
 MOST_TRIED = 64

@@ -246,9 +246,8 @@ def locked(path: Path) -> Iterator[None]:
             else:
                 break
         with suppress(OSError):  # who it is helps people and nothing else: a full disk is found out later
-            handle.truncate(0)
-            handle.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-            handle.flush()
+            handle.truncate(0)  # written past the buffer, which would be tried again when the file is closed
+            os.write(handle.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         yield
 
 

@@ -1,5 +1,6 @@
 """A sweep file is checked before anything runs, and says which runs there are."""
 
+import datetime
 import re
 
 import numpy as np
@@ -261,6 +262,37 @@ def test_an_impossible_axis_is_refused_before_anything_runs_with_the_nearest_rig
         ({"base": {"market": {"benchmark": "GSM"}}}, r"not one of .*did you mean GSM8K\?"),
         ({"base": {"rouns": 3}}, r"base: rouns is not a known key.*did you mean rounds\?"),
         ({"seeds": 10_000_000, "axes": {"users.beta": [1, 2]}}, "20,000,000 runs are too many"),
+        (
+            {
+                "axes": {
+                    "users.beta": {"from": 1, "to": 2, "steps": 100_000},
+                    "market.margin": {"from": 1, "to": 2, "steps": 100_000},
+                }
+            },
+            "runs are too many",
+        ),
+        ({"rounds": 2, "axes": {"rounds": [3, 5]}}, "rounds is set twice, by the sweep and by an axis"),
+        ({"axes": {"market.margin": [datetime.date(2024, 1, 1)]}}, "2024-01-01 is a date or a time"),
+        ({"axes": {"users.beta": [[datetime.time(1, 2)]]}}, "is a date or a time"),
+        (
+            {"design": {"kind": "list", "settings": [{"users.beta": datetime.datetime(2024, 1, 1)}]}},
+            "design.settings: users.beta = 2024-01-01 00:00:00 is a date or a time",
+        ),
+        ({"design": {"kind": "morris", "points": 4, "order": 2}}, 'order is for kind = "sobol"'),
+        ({"design": {"kind": "grid", "levels": 6}}, 'levels is for kind = "morris"'),
+        (
+            {"kind": "solve", "rounds": None, "keep_rounds": None, "axes": {"regime.kind": ["planner"]}},
+            "an exact solution does not depend on regime.kind",
+        ),
+        (
+            {
+                "kind": "solve",
+                "rounds": None,
+                "keep_rounds": None,
+                "base": {"market": {"benchmark": ["GSM8K", "AIME"], "method": "majority_voting"}},
+            },
+            "a sweep solves one at a time",
+        ),
         ({"scenario": "nowhere.toml"}, "needs either scenario"),
         ({"scenario": "nowhere.toml", "base": None}, "there is no such scenario file"),
     ],
