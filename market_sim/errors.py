@@ -1,6 +1,6 @@
 """What the user did wrong, said in one sentence: where, what was got, what is allowed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 
 
@@ -36,6 +36,15 @@ def named(where: str, got: object, known: Iterable[str]) -> str:
     if not isinstance(got, str) or got not in known:
         raise not_one_of(where, got, known)
     return got
+
+
+def few(names: Sequence[str]) -> str:
+    """Names to read, the first two where there are many.
+
+    >>> few(["a", "b", "c"]), few(["a", "b", "c", "d"])
+    ('a, b, c', 'a, b and 2 more')
+    """
+    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"
 
 
 def check_parameters(where: str, owner: str, given: Iterable[str], known: Iterable[str]) -> None:

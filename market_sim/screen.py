@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.markup import escape
 
+from market_sim.errors import few
 from market_sim.experiments.words import PER, convergence_rows, level_text, measure_text, usd_text
 
 if TYPE_CHECKING:
@@ -299,12 +300,12 @@ def show_built_curves(built: "BuiltCurves") -> None:
     _show_curve_rows(console, built.rows())
     notes = [(c.method, note, c.model) for c in built.curves for note in c.said]
     for (method, note), models in _gathered(notes):
-        _say(console, f"{method}: {note} ({_some(models)}).")
+        _say(console, f"{method}: {note} ({few(models)}).")
     counts = [(c.method, what, n) for c in built.curves for what, n in c.counted.items()]
     for (method, what), numbers in _gathered(counts):
         _say(console, f"{method}: {what}: {sum(numbers):,}.")
     for (method, reason), models in _gathered((method, why, model) for model, method, why in built.left_out):
-        _say(console, f"{method}: no curve of {_some(models)}; {reason}.")
+        _say(console, f"{method}: no curve of {few(models)}; {reason}.")
     for remark in built.remarks:
         _say(console, remark)
     for path in built.ignored:
@@ -322,10 +323,6 @@ def _gathered[T](triples: Iterable[tuple[str, str, T]]) -> list[tuple[tuple[str,
     for first, second, third in triples:
         by.setdefault((first, second), []).append(third)
     return list(by.items())
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
 
 
 def _show_curve_rows(console: Console, rows: Sequence[Mapping[str, Any]]) -> None:

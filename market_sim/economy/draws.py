@@ -128,8 +128,6 @@ def parametric_draws(
 
 
 def _assumption(curves: Sequence[QualityCurve], asked: Sequence[int], correlation: float) -> str:
-    fewest, most = min(asked), max(asked)
-    number = f"{fewest:,}" if fewest == most else f"{fewest:,} to {most:,}"
     between = {
         0.0: "independent between models, which makes differences between models look less sure than they "
         "are and averages over models more sure",
@@ -137,9 +135,9 @@ def _assumption(curves: Sequence[QualityCurve], asked: Sequence[int], correlatio
         "and averages over models less sure",
     }.get(correlation, f"correlated by {correlation:g} between models")
     said = (
-        f"Drawn for {number} questions: a level solves a question always or never, and solves all that a "
-        f"less accurate level of the same model solves; difficulties are {between}. Tokens are taken as "
-        "known."
+        f"Drawn for {_from_to(asked)} questions: a level solves a question always or never, and solves all "
+        f"that a less accurate level of the same model solves; difficulties are {between}. Tokens are taken "
+        "as known."
     )
     return " ".join([said, *cautions(curves)])
 
@@ -325,7 +323,7 @@ def read_draws(
         kind="bootstrap",
         assumption=" ".join(
             [
-                f"Drawn by the {len(accuracy[kept]):,} resamplings of{_how_many(curves)} questions in "
+                f"Drawn by the {len(accuracy[kept]):,} resamplings of {_known(curves)}questions in "
                 f"{path.name}, the same questions for all models.",
                 *cautions(curves),
             ]
@@ -336,12 +334,16 @@ def read_draws(
 MEASURED = ("accuracy", "tokens_per_query")
 
 
-def _how_many(curves: Sequence[QualityCurve]) -> str:
-    """Numbers of questions, " 1,319"; nothing where they are not told."""
-    asked = sorted({curve.n_questions for curve in curves if curve.n_questions is not None})
-    if not asked:
-        return ""
-    return f" {asked[0]:,}" if len(asked) == 1 else f" {asked[0]:,} to {asked[-1]:,}"
+def _known(curves: Sequence[QualityCurve]) -> str:
+    """How many questions there were, "1,319 "; nothing where it is not told."""
+    asked = [curve.n_questions for curve in curves if curve.n_questions is not None]
+    return f"{_from_to(asked)} " if asked else ""
+
+
+def _from_to(numbers: Sequence[int]) -> str:
+    """ "1,319", or "546 to 1,319" where they differ."""
+    least, most = min(numbers), max(numbers)
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _kind(curve: QualityCurve) -> tuple[str, str, str]:

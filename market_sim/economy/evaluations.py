@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from market_sim.economy.raw_formats import BrokenError, Record
+from market_sim.errors import few
 from market_sim.theory.arrays import Array
 
 FORMATS: Mapping[str, str] = MappingProxyType(
@@ -233,8 +234,3 @@ def shared_questions(
                     )
                 )
     return sorted(shared), troubles
-
-
-def few(names: Sequence[str]) -> str:
-    """Some names to read, the first two where there are many."""
-    return ", ".join(names) if len(names) <= 3 else f"{', '.join(names[:2])} and {len(names) - 2} more"

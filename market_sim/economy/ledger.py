@@ -47,14 +47,22 @@ def lots_of_individuals(level: Array, picked: Array, value_scale: Array) -> tupl
     """
     rows = np.flatnonzero(picked != OUTSIDE)
     provider = picked[rows].astype(np.int64)
-    lots = Lots(
+    return rows, posted_lots(level, provider, np.ones(len(rows)), value_scale[rows])
+
+
+def posted_lots(level: Array, provider: Array, count: Array, value_scale: Array) -> Lots:
+    """Lots under posted prices, where nobody stands second.
+
+    level                         (N,)  index of the compute level that each provider serves at
+    provider, count, value_scale  (L,)  of each lot, as in `Lots`
+    """
+    return Lots(
         provider=provider,
         level=level[provider],
-        count=np.ones(len(rows)),
-        value_scale=value_scale[rows],
-        standing=np.zeros(len(rows)),
+        count=count,
+        value_scale=value_scale,
+        standing=np.zeros(len(provider)),
     )
-    return rows, lots
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from market_sim.economy.ledger import Lots, Outcomes, lots_of_individuals
+from market_sim.economy.ledger import Lots, Outcomes, lots_of_individuals, posted_lots
 from market_sim.economy.market import Market, UserPopulation, user_types
 from market_sim.economy.regime import Actions, Match, Offer, Payoffs, Regime, Settlement, Shocks
 from market_sim.theory import choice
@@ -165,25 +165,15 @@ def logit_match(
         chances /= chances.sum(axis=1, keepdims=True)
         counts = shocks.choice.multinomial(users.size, chances)[:, :-1]
         rows, provider = np.nonzero(counts)
-        drawn = _lots(levels, provider, counts[rows, provider] * 1.0, users.value_scale[rows])
+        drawn = posted_lots(levels, provider, counts[rows, provider] * 1.0, users.value_scale[rows])
     return Match(
-        expected=_lots(levels, providers, count, scales),
+        expected=posted_lots(levels, providers, count, scales),
         unserved=unserved,
         drawn=drawn,
         rows=rows,
         choice=picked,
         log_sum_usd=log_sum_usd,
         shares=shares,
-    )
-
-
-def _lots(levels: Array, provider: Array, count: Array, value_scale: Array) -> Lots:
-    return Lots(
-        provider=provider,
-        level=levels[provider],
-        count=count,
-        value_scale=value_scale,
-        standing=np.zeros(len(provider)),
     )
 
 

@@ -114,6 +114,11 @@ class CutError(Exception):
     """A compressed file that ends before it should, or is none."""
 
 
+def too_long(line: bytes) -> str | None:
+    """What is wrong with a line of `lines_of` that is not given out whole; None otherwise."""
+    return f"is longer than {LONGEST_LINE:,} bytes" if len(line) >= LONGEST_LINE else None
+
+
 def lines_of(path: Path, file: WatchedFile) -> Iterator[bytes]:
     """The lines of a file, without their ends; raises CutError where a compressed one breaks off."""
     stream, first = unpacked(path, file), True

@@ -65,7 +65,7 @@ def raw_files(paths: Sequence[Path | str], format: str = "auto") -> Selection:
         if path in named:
             files[path] = None
             continue
-        found = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file) is not None)
+        found = files_below(path)
         for file in found:
             look = look_at(file)
             if file in named or _is_wanted(file, look, format):
@@ -90,14 +90,19 @@ def _is_wanted(file: Path, look: Look, format: str) -> bool:
     return format != "table" and kind_of(file) == "lines" and (_is_raw_name(file) or not _is_json(file))
 
 
+def files_below(folder: Path) -> list[Path]:
+    """The files below a folder that may be raw evaluations by their names, in the order of these."""
+    return sorted(file for file in folder.rglob("*") if file.is_file() and kind_of(file) is not None)
+
+
 def kind_of(path: Path) -> str | None:
     """By a file's name: "lines", "table", or None for what is never raw evaluations."""
     name = path.name.casefold()
     if name.startswith(".") or name.endswith(".draws.parquet"):
         return None
-    if name.endswith(TABLES) or name.removesuffix(".gz").endswith(".csv"):
+    if name.endswith(TABLES) or _unpacked_name(path).endswith(".csv"):
         return "table"
-    return "lines" if name.removesuffix(".gz").endswith(LINES) else None
+    return "lines" if _unpacked_name(path).endswith(LINES) else None
 
 
 def look_at(path: Path) -> Look:
@@ -148,4 +153,8 @@ def _is_raw_name(path: Path) -> bool:
 
 def _is_json(path: Path) -> bool:
     """Not JSON Lines: settings and results of all kinds."""
-    return path.name.casefold().removesuffix(".gz").endswith(".json")
+    return _unpacked_name(path).endswith(".json")
+
+
+def _unpacked_name(path: Path) -> str:
+    return path.name.casefold().removesuffix(".gz")

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from market_sim.economy.evaluations import FORMATS, Collected, RawFile
-from market_sim.economy.raw_files import LONGEST_LINE, Advance, CutError, WatchedFile, is_gzip, lines_of
+from market_sim.economy.raw_files import Advance, CutError, WatchedFile, is_gzip, lines_of, too_long
 from market_sim.economy.raw_folders import look_at
 from market_sim.economy.raw_formats import BrokenError, LmEvalChoice, OtherFilterError, Parser, parser_of
 from market_sim.economy.raw_tables import read_raw_table
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, named, not_one_of
 
 
 def read_raw_file(
@@ -30,14 +30,12 @@ def read_raw_file(
     Raises InputError for a file that is in none of the formats, and where `choice` does not suit it.
     """
     path = Path(path)
-    if format == "auto":
+    if named("--format", format, ("auto", *FORMATS)) == "auto":
         look = look_at(path)
         if look.format is None:
             why = f"is no raw evaluation known here ({', '.join(FORMATS)}); --format reads it as one"
             raise InputError(f"{path}: {look.broken or why}")
         format = look.format
-    if format not in FORMATS:
-        raise not_one_of("--format", format, ("auto", *FORMATS))
     if format == "table":
         return read_raw_table(path, advance)
     return _read_lines(path, format, choice or LmEvalChoice(), advance)
@@ -81,8 +79,8 @@ def _read_lines(path: Path, format: str, choice: LmEvalChoice, advance: Advance 
 
 
 def _json(line: bytes) -> Any:
-    if len(line) >= LONGEST_LINE:
-        raise BrokenError(f"is longer than {LONGEST_LINE:,} bytes")
+    if wrong := too_long(line):
+        raise BrokenError(wrong)
     try:
         return json.loads(line)
     except json.JSONDecodeError as error:

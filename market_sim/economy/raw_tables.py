@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from market_sim.economy.answers import answer_key, numbered
 from market_sim.economy.evaluations import Collected, RawFile
 from market_sim.economy.quality import LARGEST
-from market_sim.economy.raw_files import BUFFER, LONGEST_LINE, Advance, CutError, WatchedFile, lines_of
+from market_sim.economy.raw_files import BUFFER, Advance, CutError, WatchedFile, lines_of, too_long
 from market_sim.economy.raw_formats import Record
 from market_sim.errors import InputError, nearest
 from market_sim.theory.arrays import Array
@@ -216,7 +216,7 @@ class _WholeLines(io.RawIOBase):
     """
 
     def __init__(self, path: Path, file: WatchedFile, lost: _Lost) -> None:
-        self._path, self._lost = path, lost
+        self._lost = lost
         self._lines = enumerate(lines_of(path, file), 1)
         self._ready = memoryview(b"")
 
@@ -252,8 +252,8 @@ class _WholeLines(io.RawIOBase):
 
 
 def _wrong_with(line: bytes) -> str | None:
-    if len(line) >= LONGEST_LINE:
-        return f"is longer than {LONGEST_LINE:,} bytes"
+    if wrong := too_long(line):
+        return wrong
     if not line.isascii():
         try:
             line.decode("utf-8")

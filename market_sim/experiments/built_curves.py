@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_sim.economy.draws import cautions, draws_path, provenance_path, read_draws
-from market_sim.economy.evaluations import TROUBLES, Trouble, few
+from market_sim.economy.evaluations import TROUBLES, Trouble
 from market_sim.economy.quality import bundled_prices, paper_name, read_curves
 from market_sim.economy.raw_files import CutError, WatchedFile, lines_of
 from market_sim.economy.uncertainty import CONFIDENCE
-from market_sim.errors import InputError
+from market_sim.errors import InputError, few
 from market_sim.theory.arrays import Array
 from market_sim.theory.bootstrap import percentile_interval
 
@@ -100,8 +100,9 @@ class BuiltCurves:
     def remarks(self) -> tuple[str, ...]:
         """What a reader must know about all curves together, in sentences."""
         models, priced = dict.fromkeys(curve.model for curve in self.curves), bundled_prices()
-        renames = [f"--rename {name}={paper_name(name)}" for name in models if paper_name(name)]
-        unpriced = [name for name in models if name not in priced and not paper_name(name)]
+        of_paper = {name: paper for name in models if (paper := paper_name(name))}
+        renames = [f"--rename {name}={paper}" for name, paper in of_paper.items()]
+        unpriced = [name for name in models if name not in priced and name not in of_paper]
         said = cautions(self.curves)
         if renames:
             said.append(f"Models that the paper calls otherwise get its prices by {' '.join(renames)}.")

@@ -8,11 +8,10 @@ from typing import Any
 from market_sim.economy.draws import check_made_together, read_draws
 from market_sim.economy.evaluations import FORMATS, RawFile, Trouble
 from market_sim.economy.quality import QualityCurve, read_curves
-from market_sim.economy.raw_files import WatchedFile
-from market_sim.economy.raw_folders import Look, kind_of, look_at
+from market_sim.economy.raw_folders import Look, files_below, look_at
 from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.economy.raw_reading import read_raw_file
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, named
 from market_sim.experiments.built_curves import companions, is_curve_file
 from market_sim.experiments.surveys import Progress
 
@@ -52,13 +51,9 @@ def check_files(
     Raises InputError for a file that is not there and a folder without any; what is wrong inside is a
     trouble.
     """
-    if format not in ("auto", *FORMATS):
-        raise not_one_of("--format", format, ("auto", *FORMATS))
-    files = [file for path in map(Path, paths) for file in _files_at(path)]
-    for path in files:
-        with WatchedFile(path):  # all are there before the first is read
-            pass
-    total, done = sum(path.stat().st_size for path in files), 0
+    named("--format", format, ("auto", *FORMATS))
+    files = [found for path in map(Path, paths) for found in _looked_at(path)]
+    total, done = sum(path.stat().st_size for path, _ in files), 0
 
     def advance(n: int) -> None:
         nonlocal done
@@ -69,12 +64,11 @@ def check_files(
     choice = choice or LmEvalChoice()
     choice = replace(choice, characters_per_token=choice.characters_per_token or CHARACTERS_PER_TOKEN)
     checked = []
-    for path in files:
-        if is_curve_file(path):
+    for path, look in files:
+        if look is None:
             checked.append(_check_curve_file(path))
             advance(path.stat().st_size)
             continue
-        look = look_at(path)
         read_as = look.format if format == "auto" else format
         if read_as is None:
             reason = look.broken or "is neither a curve file nor a raw evaluation known here"
@@ -87,14 +81,14 @@ def check_files(
     return checked
 
 
-def _files_at(path: Path) -> list[Path]:
-    """A file itself; of a folder what is, or should be, curves or raw evaluations."""
-    if not path.is_dir():
-        return [path]
-    below = sorted(file for file in path.rglob("*") if file.is_file() and kind_of(file) is not None)
-    found = [file for file in below if is_curve_file(file) or look_at(file) != Look()]
-    if not found:
-        raise InputError(f"{path}: holds neither curve files nor raw evaluations")
+def _looked_at(path: Path) -> list[tuple[Path, Look | None]]:
+    """A file, or those of a folder that are, or should be, curves or raw evaluations; None tells curves."""
+    files = files_below(path) if path.is_dir() else [path]
+    found = [(file, None if is_curve_file(file) else look_at(file)) for file in files]
+    if path.is_dir():
+        found = [(file, look) for file, look in found if look != Look()]
+        if not found:
+            raise InputError(f"{path}: holds neither curve files nor raw evaluations")
     return found
 
 

@@ -13,12 +13,12 @@ import numpy as np
 
 from market_sim.economy.draws import DRAWS, MOST_DRAWS
 from market_sim.economy.estimates import ESTIMATORS, Estimate, ImpossibleError, Spending
-from market_sim.economy.evaluations import FORMATS, RawFile, few, shared_questions
+from market_sim.economy.evaluations import FORMATS, RawFile, shared_questions
 from market_sim.economy.raw_folders import Selection, raw_files
 from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.economy.raw_reading import stem_of
 from market_sim.economy.uncertainty import CONFIDENCE
-from market_sim.errors import InputError, not_one_of
+from market_sim.errors import InputError, few, named, not_one_of
 from market_sim.experiments.built_curves import BuiltCurve, BuiltCurves
 from market_sim.experiments.surveys import Plan, Progress, Survey, SurveyedRun, survey_all
 from market_sim.theory.arrays import Array
@@ -155,8 +155,7 @@ def _plan(
     ):
         if not least <= value <= most:
             raise InputError(f"{option} = {value} is not allowed; it must be from {least:,} to {most:,}")
-    if format not in ("auto", *FORMATS):
-        raise not_one_of("--format", format, ("auto", *FORMATS))
+    named("--format", format, ("auto", *FORMATS))
     choice = choice or LmEvalChoice()
     for option, number in (
         ("--characters-per-token", choice.characters_per_token),

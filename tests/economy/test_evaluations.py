@@ -780,7 +780,6 @@ def test_a_line_without_an_end_is_named_and_the_next_is_read(tmp_path, monkeypat
     lines = drawn(3)
     path = write_lines(tmp_path / "A.jsonl", [lines[0], "x" * 10_000, *lines[1:]])
     monkeypatch.setattr("market_sim.economy.raw_files.LONGEST_LINE", 5_000)
-    monkeypatch.setattr("market_sim.economy.raw_reading.LONGEST_LINE", 5_000)
     file, run = one(path)
     assert [str(trouble) for trouble in file.troubles] == [f"{path}: line 2: is longer than 5,000 bytes"]
     assert len(run.questions) == len(lines)
