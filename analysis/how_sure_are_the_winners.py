@@ -25,6 +25,7 @@ from matplotlib.ticker import MaxNLocator
 from market_sim.economy.draws import DRAWS, MOST_DRAWS, parametric_draws
 from market_sim.economy.uncertainty import (
     UncertainSolution,
+    fewest_draws,
     in_percent,
     solve_uncertain_market,
 )
@@ -45,9 +46,6 @@ from market_sim.experiments.figures import (
     styled,
 )
 from market_sim.experiments.paper import BETAS, SETTINGS, paper_curves, paper_market
-
-FEWEST_DRAWS = 40
-"""For an interval of 95 %."""
 
 SURE = 0.95
 CORRELATIONS = (0.0, 1.0)
@@ -343,8 +341,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     asked = parser.parse_args()
-    if not FEWEST_DRAWS <= asked.draws <= MOST_DRAWS:
-        print(f"--draws: {asked.draws} is not from {FEWEST_DRAWS} to {MOST_DRAWS:,}", file=sys.stderr)
+    if not fewest_draws() <= asked.draws <= MOST_DRAWS:
+        print(f"--draws: {asked.draws} is not from {fewest_draws()} to {MOST_DRAWS:,}", file=sys.stderr)
         sys.exit(2)
     if asked.seed < 0:
         print(f"--seed: {asked.seed} is below 0", file=sys.stderr)

@@ -260,6 +260,26 @@ class UncertainSolutions(tuple[UncertainSolution, ...]):
         return "\n".join(map(repr, self))
 
 
+def fewest_draws(confidence: float = CONFIDENCE) -> int:
+    """Draws from which on an interval leaves one out at each end.
+
+    >>> fewest_draws(), fewest_draws(0.99)
+    (40, 200)
+    """
+    return math.ceil(2.0 / (1.0 - confidence) - 1e-9)
+
+
+def as_measured(market: Market, benchmark: str) -> Draws:
+    """The curves of a market of one task as its only draw."""
+    return Draws(
+        benchmark=benchmark,
+        accuracy=market.accuracy,
+        tokens=market.tokens,
+        kind="measured",
+        assumption="",
+    )
+
+
 def solve_uncertain_market(
     market: Market,
     draws: Draws,
@@ -275,13 +295,7 @@ def solve_uncertain_market(
     seed           gives the order in which providers move in the paper's dynamics
     quality_curve  that of the market, in QUALITY_CURVES
     """
-    measured = Draws(
-        benchmark=draws.benchmark,
-        accuracy=market.accuracy,
-        tokens=market.tokens,
-        kind="measured",
-        assumption="",
-    )
+    measured = as_measured(market, draws.benchmark)
     terms: dict[str, Any] = {"seed": seed, "value_scale": value_scale, "quality_curve": quality_curve}
     return UncertainSolutions(
         UncertainSolution(

@@ -11,7 +11,7 @@ from market_sim.economy.regimes import REGIMES
 from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolutions
 from market_sim.errors import InputError, named
 from market_sim.experiments.build import market_of
-from market_sim.experiments.people import users_of
+from market_sim.experiments.people import users_of_one_type
 from market_sim.experiments.run import Progress, Run, defined, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.experiments.solve import solve_uncertain
@@ -119,7 +119,7 @@ def compare(
         timeline_of(changed(scenario, regime__kind=regime))
     exact = None
     if uncertainty:
-        _check_same_users(scenario)
+        users_of_one_type(scenario, market_of(scenario), "leave out --uncertainty")
         exact = solve_uncertain(scenario, draws=draws, confidence=confidence, correlation=correlation)
     runs = []
     for number, regime in enumerate(regimes):
@@ -138,14 +138,6 @@ def compare(
         sentences=tuple(sentence for other in measures[1:] for sentence in _sentences(measures[0], other)),
         uncertainty=exact,
     )
-
-
-def _check_same_users(scenario: Scenario) -> None:
-    if not users_of(scenario, market_of(scenario)).same_type:
-        raise InputError(
-            f"{scenario.where}: users differ, and the intervals are of a market solved exactly, for users of "
-            "one type; leave out --uncertainty"
-        )
 
 
 def _check_regime_stays(scenario: Scenario) -> None:

@@ -1,6 +1,5 @@
 """From folders of raw evaluations to curves that any scenario can name, with their uncertainty."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from market_sim.economy.evaluations import FORMATS, RawFile, shared_questions
 from market_sim.economy.raw_folders import Selection, raw_files
 from market_sim.economy.raw_formats import LmEvalChoice
 from market_sim.economy.raw_reading import stem_of
-from market_sim.economy.uncertainty import CONFIDENCE
+from market_sim.economy.uncertainty import CONFIDENCE, fewest_draws
 from market_sim.errors import InputError, few, named, not_one_of
 from market_sim.experiments.built_curves import BuiltCurve, BuiltCurves
 from market_sim.experiments.surveys import Plan, Progress, Survey, SurveyedRun, survey_all
@@ -28,9 +27,6 @@ from market_sim.theory.estimators import Contributions, average, compiled_votes
 LEVELS = (1, 4, 8, 16, 32, 64)
 BINS = 5
 """The paper's."""
-
-LEAST_DRAWS = math.ceil(2 / (1 - CONFIDENCE) - 1e-9)
-"""So that an interval of CONFIDENCE leaves a draw out at each end."""
 
 MOST_LEVEL, MOST_BINS = 10**5, 1000
 
@@ -149,7 +145,7 @@ def _plan(
             raise InputError(f"--levels names {level:g} twice")
     for option, value, least, most in (
         ("--bins", bins, 1, MOST_BINS),
-        ("--draws", draws, LEAST_DRAWS, MOST_DRAWS),
+        ("--draws", draws, fewest_draws(), MOST_DRAWS),
         ("--seed", seed, 0, 2**63),
         ("--workers", workers, 1, 1024),
     ):

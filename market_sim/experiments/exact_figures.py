@@ -16,7 +16,6 @@ from matplotlib.lines import Line2D
 
 from market_sim.economy.market import Market, games_of
 from market_sim.economy.solve import Solution, paper_path, solve_market
-from market_sim.errors import InputError
 from market_sim.experiments.figures import (
     BAD,
     BETA_LABEL,
@@ -35,7 +34,7 @@ from market_sim.experiments.figures import (
     styled,
 )
 from market_sim.experiments.paper_figures import LEVEL_NAMES, InefficiencyCurve, inefficiency_curve
-from market_sim.experiments.people import users_of
+from market_sim.experiments.people import users_of_one_type
 from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.timeline import timeline_of
 from market_sim.theory.arrays import Array
@@ -72,12 +71,8 @@ def analyse(scenario: Scenario, task: int = 0) -> Analysis:
     Raises InputError where users differ: no list of equilibria is complete then (docs/theory.md 2.10).
     """
     parts = timeline_of(scenario).first
-    users = users_of(scenario, parts.market)
-    if not users.same_type:
-        raise InputError(
-            f"{scenario.where}: users differ, and a market is solved exactly for users of one type; "
-            "choose one rationality and one value for all to see the analysis"
-        )
+    advice = "choose one rationality and one value for all to see the analysis"
+    users = users_of_one_type(scenario, parts.market, advice)
     market, scale = parts.market.of_task(task), float(users.value_scale[0])
     market = replace(market, value_of_correct=market.value_of_correct * scale)
     betas = users.beta[:1]

@@ -13,7 +13,7 @@ import numpy as np
 from market_sim.economy.market import Market, check_decisive
 from market_sim.economy.solve import paper_path, totals_at
 from market_sim.errors import InputError
-from market_sim.experiments.people import users_of
+from market_sim.experiments.people import users_of_one_type
 from market_sim.experiments.scenario import Scenario
 from market_sim.theory.arrays import Array
 from market_sim.theory.auction import truthful_outcome
@@ -72,12 +72,7 @@ def to_solve(scenario: Scenario, market: Market) -> Exact:
             f"{scenario.where}: market.benchmark names {market.n_tasks} benchmarks, and a sweep solves one "
             "at a time: make market.benchmark an axis"
         )
-    users = users_of(scenario, market)
-    if not users.same_type:
-        raise InputError(
-            f"{scenario.where}: users differ, and a market is solved exactly for users of one type; "
-            'sweep it with kind = "run"'
-        )
+    users = users_of_one_type(scenario, market, 'sweep it with kind = "run"')
     check_decisive(market, users.beta[:1], users.value_scale[0], scenario.where)
     return Exact(
         market=market,

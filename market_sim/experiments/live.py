@@ -228,11 +228,12 @@ class LiveMarket:
 class Replay:
     """The rows of a finished run, shown one after the other."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, scenario: Scenario | None = None) -> None:
+        """scenario: that of the folder, where it has been read and checked already."""
         if store.manifest_of(folder) is None:
             raise InputError(f"{folder}: is not a complete run")
         self.folder = folder
-        self.scenario = load_scenario(folder / "scenario.toml")
+        self.scenario = load_scenario(folder / "scenario.toml") if scenario is None else scenario
         self.market = load_market(self.scenario)
         self._rounds = store.read_table(folder / "rounds.parquet")
         providers = store.read_table(folder / "providers.parquet")
@@ -413,10 +414,9 @@ def open_run(path: Path, root: Path) -> Replay:
     folder = inside(path, root, str(path))
     if store.manifest_of(folder) is None:
         raise InputError(f"{path}: is not a complete run")
-    for name in ("scenario.toml", "rounds.parquet", "providers.parquet", store.MANIFEST):
+    for name in ("rounds.parquet", "providers.parquet", store.MANIFEST):
         inside(folder / name, root, f"{path}: {name}")
-    open_scenario(folder / "scenario.toml", root)
-    return Replay(folder)
+    return Replay(folder, open_scenario(path / "scenario.toml", root))
 
 
 def rows_table(seen: Seen) -> dict[str, Array]:

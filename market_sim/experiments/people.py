@@ -21,6 +21,19 @@ COLUMNS = {key.removesuffix("_usd"): key for key in DIFFER}
 MOST = {"value_scale": MOST_USD, "beta": MOST_RATIONAL, "budget": MOST_USD, "inertia": MOST_USD}
 
 
+def users_of_one_type(scenario: Scenario, market: Market, advice: str) -> UserPopulation:
+    """The users of a scenario, for what is solved exactly.
+
+    Raises InputError as `users_of` does, and where users differ; that sentence ends with the advice.
+    """
+    users = users_of(scenario, market)
+    if not users.same_type:
+        raise InputError(
+            f"{scenario.where}: users differ, and a market is solved exactly for users of one type; {advice}"
+        )
+    return users
+
+
 def users_of(scenario: Scenario, market: Market, *, demand: float = 1.0) -> UserPopulation:
     """The users of a scenario.
 

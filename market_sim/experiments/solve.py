@@ -1,6 +1,5 @@
 """A scenario solved exactly, as its curves were measured or for every draw of them."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,15 @@ from numpy.typing import ArrayLike
 from market_sim.economy.draws import MOST_DRAWS
 from market_sim.economy.market import MOST_RATIONAL, Market, check_decisive
 from market_sim.economy.solve import Solutions, solve_market
-from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolutions, solve_uncertain_market
+from market_sim.economy.uncertainty import (
+    CONFIDENCE,
+    UncertainSolutions,
+    fewest_draws,
+    solve_uncertain_market,
+)
 from market_sim.errors import InputError
 from market_sim.experiments.build import draws_of, market_of
-from market_sim.experiments.people import users_of
+from market_sim.experiments.people import users_of_one_type
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.theory.arrays import Array
 
@@ -68,7 +72,7 @@ def solve_uncertain(
     scenario, market, betas, scale = _to_solve(changed(load_scenario(scenario), seed=seed), beta)
     found = []
     for task, of_task in enumerate(draws_of(scenario, draws, correlation)):
-        fewest = math.ceil(2.0 / (1.0 - confidence) - 1e-9)
+        fewest = fewest_draws(confidence)
         if of_task.count < fewest:
             raise InputError(
                 f"--draws: {of_task.count:,} draws are too few for a {100 * confidence:g} % interval; "
@@ -94,12 +98,7 @@ def _to_solve(
     """What is to be solved, checked: the scenario, its market, rationalities (B,) and value_scale."""
     scenario = load_scenario(scenario)
     market = market_of(scenario)
-    users = users_of(scenario, market)
-    if not users.same_type:
-        raise InputError(
-            f"{scenario.where}: users differ, and a market is solved exactly for users of one type; "
-            "play it with run"
-        )
+    users = users_of_one_type(scenario, market, "play it with run")
     betas = users.beta[:1] if beta is None else _betas(beta)
     check_decisive(market, betas, users.value_scale[0], scenario.where)
     return scenario, market, betas, float(users.value_scale[0])

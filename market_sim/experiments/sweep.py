@@ -80,9 +80,9 @@ class Design(_Table):
             raise ValueError(f'kind = "{self.kind}" needs points')
         if self.kind not in SAMPLED and self.points is not None:
             raise ValueError(f'points are for {", ".join(SAMPLED)}, not for kind = "{self.kind}"')
-        for key, kinds in (("order", ("sobol",)), ("levels", ("morris",))):
-            if key in self.model_fields_set and self.kind not in kinds:
-                raise ValueError(f'{key} is for kind = "{kinds[0]}", not for kind = "{self.kind}"')
+        for key, kind in (("order", "sobol"), ("levels", "morris")):
+            if key in self.model_fields_set and self.kind != kind:
+                raise ValueError(f'{key} is for kind = "{kind}", not for kind = "{self.kind}"')
         if (self.kind == "list") != bool(self.settings):
             raise ValueError('kind = "list" and [[design.settings]] belong together')
         if self.kind == "sobol" and self.points is not None and self.points & (self.points - 1):
@@ -171,6 +171,27 @@ class Sweep:
 
     def values_at(self, point: int) -> tuple[Any, ...]:
         return tuple(axis.at(point) for axis in self.axes)
+
+    def describe(self, point: int) -> str:
+        """A point in words: "point 3 (users.beta = 200)"."""
+        said = [
+            f"{axis.name} = {value!r}"
+            for axis, value in zip(self.axes, self.values_at(point), strict=True)
+            if value is not None
+        ]
+        return f"point {point}" + (f" ({', '.join(said)})" if said else "")
+
+    def scenario(self, point: int, seed: int | None = None) -> Scenario:
+        """The scenario of a point; seed: None leaves the base's.  Raises InputError as `scenario_at`."""
+        return scenario_at(
+            self.base,
+            self.folder,
+            self.paths,
+            self.values_at(point),
+            where=f"{self.where}: {self.describe(point)}",
+            seed=seed,
+            rounds=self.rounds,
+        )
 
     def __repr__(self) -> str:
         return f"<Sweep {self.name}: {self.n_points:,} points x {self.seeds:,} seeds, kind {self.kind}>"
@@ -313,7 +334,9 @@ def _axes(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
             lists[key] = _numbers(paths[key], found, np.linspace(0.0, 1.0, found.steps))
     in_order = [key for key in paths if key in lists]
     blocks = {"settings": len(settings) or 1} | {f"axis {key}": len(lists[key]) for key in in_order}
-    _check_size(math.prod(blocks.values()) * len(fractions) * file.seeds, where)
+    n_runs = math.prod(blocks.values()) * len(fractions) * file.seeds
+    if n_runs > MOST_RUNS:  # before there is a place in memory for each
+        raise InputError(f"{where}: {n_runs:,} runs are too many (at most {MOST_RUNS:,})")
     *places, row = crossed([*blocks.values(), len(fractions)])
     columns = dict(zip(blocks, places, strict=True))
     axes = []
@@ -342,11 +365,6 @@ def _check_solved(names: Sequence[str], where: str) -> None:
                 f"{where}: an exact solution does not depend on {name}, but on {', '.join(SOLVED)}; each row "
                 'has the optimum and the auction beside the market\'s equilibria (kind = "run" plays)'
             )
-
-
-def _check_size(n_runs: int, where: str) -> None:
-    if n_runs > MOST_RUNS:
-        raise InputError(f"{where}: {n_runs:,} runs are too many (at most {MOST_RUNS:,})")
 
 
 def _check_plain(value: Any, at: str) -> None:

@@ -6,7 +6,7 @@ from market_sim.errors import InputError
 from market_sim.experiments.build import market_of
 from market_sim.experiments.exact_rows import Exact, to_solve
 from market_sim.experiments.scenario import Scenario
-from market_sim.experiments.sweep import Sweep, scenario_at, seed_of
+from market_sim.experiments.sweep import Sweep, seed_of
 from market_sim.experiments.timeline import timeline_of
 
 
@@ -18,20 +18,10 @@ def check_points(sweep: Sweep) -> None:
     of a list at the first points that have it: one of them must be possible.
     """
 
-    def scenario(point: int) -> Scenario:
-        return scenario_at(
-            sweep.base,
-            sweep.folder,
-            sweep.paths,
-            sweep.values_at(point),
-            where=f"{sweep.where}: {describe(sweep, point)}",
-            seed=seed_of(sweep.seed, 0),
-            rounds=sweep.rounds,
-        )
-
+    seed = seed_of(sweep.seed, 0)
     make = timeline_of if sweep.kind == "run" else _problem_of
     for point in range(sweep.n_points):
-        scenario(point)
+        sweep.scenario(point, seed)
     to_try = {(0,)} if sweep.n_points else set()
     for axis in sweep.axes:
         if len(axis.values) <= MOST_TRIED and not isinstance(axis.values[0], float):
@@ -47,7 +37,7 @@ def check_points(sweep: Sweep) -> None:
                 problem = None
                 break
             try:
-                make(scenario(point))
+                make(sweep.scenario(point, seed))
             except InputError as error:
                 problem = problem or error
             else:
@@ -64,13 +54,3 @@ def _problem_of(scenario: Scenario) -> Exact:
 
 MOST_TRIED = 64
 """Values of a list for which a market is made before anything runs."""
-
-
-def describe(sweep: Sweep, point: int) -> str:
-    """A point in words: "point 3 (users.beta = 200)"."""
-    said = [
-        f"{axis.name} = {value!r}"
-        for axis, value in zip(sweep.axes, sweep.values_at(point), strict=True)
-        if value is not None
-    ]
-    return f"point {point}" + (f" ({', '.join(said)})" if said else "")

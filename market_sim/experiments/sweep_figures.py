@@ -93,17 +93,21 @@ def sweep_figure(table: SweepTable, measures: Sequence[str]) -> Figure:
 
 
 def _legend(fig: Figure, hue: str, values: Sequence[object]) -> None:
+    head = f"{AXIS_LABELS.get(hue, hue)} = "
+    _series_beside(fig, [("" if isinstance(value, str) else head) + _named(value) for value in values])
+
+
+def _series_beside(fig: Figure, labels: Sequence[str]) -> None:
+    """A legend of series, in their order."""
     handles = [
         Line2D(
             [],
             [],
             color=SERIES[i % len(SERIES)],
             marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
-            label=_named(value)
-            if isinstance(value, str)
-            else f"{AXIS_LABELS.get(hue, hue)} = {_named(value)}",
+            label=label,
         )
-        for i, value in enumerate(values)
+        for i, label in enumerate(labels)
     ]
     legend_beside(fig, handles)
 
@@ -268,15 +272,5 @@ def changes_figure(
     panel_axes[0].set_yticks(range(len(settings)), [setting_text(axes, setting) for setting in settings])
     panel_axes[0].set_ylim(len(settings) - 0.5, -0.5)
     sns.despine(fig=fig, left=True)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=SERIES[i % len(SERIES)],
-            marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
-            label=_named(v),
-        )
-        for i, v in enumerate(values)
-    ]
-    legend_beside(fig, handles)
+    _series_beside(fig, [_named(value) for value in values])
     return fig

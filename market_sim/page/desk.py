@@ -298,9 +298,8 @@ class Desk:
             figure.show(player.history.seen(), self._customers(), marks_of(player))
             return figure.figure
 
-        with (
-            self._market
-        ):  # before the lock round drawing, as everywhere: two orders would wait for each other
+        # This lock before the one round drawing, as everywhere: two orders would wait for each other.
+        with self._market:
             return as_file(draw, suffix, about)
 
     @property

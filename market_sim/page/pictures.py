@@ -4,7 +4,7 @@ import base64
 import io
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 
 import reacton.ipyvuetify as rv
@@ -30,27 +30,23 @@ class Counter:
         self._changed, self._pressed = threading.Condition(), 0
         self._served: int | None = None  # the thread
 
-    @contextmanager
-    def pressed(self) -> Iterator[None]:
+    def pressed(self) -> AbstractContextManager[None]:
         """For what somebody waits for."""
-        with self._changed:
-            again = self._served == threading.get_ident()
-            self._pressed += 1
-            self._changed.wait_for(lambda: again or self._served is None)
-            self._pressed -= 1
-            self._served = threading.get_ident()
-        yield from self._serve(again)
+        return self._turn(pressed=True)
+
+    def played(self) -> AbstractContextManager[None]:
+        """For what goes on by itself."""
+        return self._turn(pressed=False)
 
     @contextmanager
-    def played(self) -> Iterator[None]:
-        """For what goes on by itself."""
+    def _turn(self, *, pressed: bool) -> Iterator[None]:
+        me = threading.get_ident()
         with self._changed:
-            again = self._served == threading.get_ident()
-            self._changed.wait_for(lambda: again or (self._served is None and not self._pressed))
-            self._served = threading.get_ident()
-        yield from self._serve(again)
-
-    def _serve(self, again: bool) -> Iterator[None]:
+            again = self._served == me
+            self._pressed += pressed
+            self._changed.wait_for(lambda: again or (self._served is None and (pressed or not self._pressed)))
+            self._pressed -= pressed
+            self._served = me
         try:
             yield
         finally:

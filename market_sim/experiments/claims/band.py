@@ -9,11 +9,11 @@ import numpy as np
 
 from market_sim.economy.draws import Draws, parametric_draws
 from market_sim.economy.market import PAPER_VALUE_OF_CORRECT_USD
-from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolution, interval
+from market_sim.economy.uncertainty import CONFIDENCE, UncertainSolution, fewest_draws, interval
 from market_sim.errors import InputError, named
 from market_sim.experiments.paper import SETTINGS, paper_curves
 from market_sim.experiments.solve import solve_uncertain
-from market_sim.experiments.sweep import load_sweep, scenario_at
+from market_sim.experiments.sweep import load_sweep
 from market_sim.experiments.sweep_table import (
     MOST_SETTINGS,
     SweepTable,
@@ -26,9 +26,6 @@ from market_sim.theory.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
-
-FEWEST_DRAWS = 40
-"""For an interval of 95 %."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,8 +60,8 @@ def settings_of(benchmarks: str) -> list[tuple[str, str]]:
 
 def check_draws(draws: int) -> None:
     """Raise InputError for too few draws for an interval."""
-    if draws < FEWEST_DRAWS:
-        raise InputError(f"--draws {draws} is not allowed; it must be at least {FEWEST_DRAWS}")
+    if draws < fewest_draws():
+        raise InputError(f"--draws {draws} is not allowed; it must be at least {fewest_draws()}")
 
 
 # --- Of a sweep -------------------------------------------------------------------------------------
@@ -108,16 +105,7 @@ def solved_curves(
     sweep = load_sweep(Path(folder) / "sweep.toml")
 
     def solve_again(row: dict[str, Any]) -> UncertainSolution:
-        point = int(row["point"])
-        scenario = scenario_at(
-            sweep.base,
-            sweep.folder,
-            sweep.paths,
-            sweep.values_at(point),
-            where=f"{sweep.where}: point {point}",
-            seed=int(row["seed"]),
-        )
-        return solve_uncertain(scenario, draws=draws)[0]
+        return solve_uncertain(sweep.scenario(int(row["point"]), int(row["seed"])), draws=draws)[0]
 
     shown = [name for name in apart if name not in ("market.benchmark", "market.method")]
     found = []

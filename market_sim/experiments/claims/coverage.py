@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.special import bdtr
 
-from market_sim.economy.draws import Draws, draws_beside
+from market_sim.economy.draws import draws_beside
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -32,6 +32,7 @@ from market_sim.economy.uncertainty import (
     MEASURES,
     UncertainSolution,
     UncertainSolutions,
+    as_measured,
     solve_draws,
 )
 from market_sim.experiments.curves import build_curves
@@ -241,13 +242,7 @@ def beside_truth(solution: UncertainSolution, market: Market, seed: int) -> dict
     market  that of infinitely many questions
     seed    of the order in which providers move, that of the solution
     """
-    exact = Draws(
-        benchmark=solution.draws.benchmark,
-        accuracy=market.accuracy,
-        tokens=market.tokens,
-        kind="truth",
-        assumption="",
-    )
+    exact = as_measured(market, solution.draws.benchmark)
     (truth,) = solve_draws(market, exact, [solution.solution.beta], seed=seed)
     row = {
         name: [getattr(solution.intervals[measure], name) for measure in SHOWN]

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from market_sim.economy.draws import Draws
 from market_sim.economy.market import Market
-from market_sim.economy.uncertainty import MEASURES, Outcomes, solve_draws
+from market_sim.economy.uncertainty import MEASURES, Outcomes, as_measured, solve_draws
 from market_sim.economy.variations import HOLDINGS, with_margin
 from market_sim.experiments.claims.band import Band, band, draws_of_paper, solved_curves
 from market_sim.experiments.paper import SETTINGS, paper_market
@@ -69,9 +68,7 @@ def _curve(
     benchmark: str, method: str, beta: float, holding: str, margins: Array, draws: int, seed: int
 ) -> MarginCurve:
     market, drawn = paper_market(benchmark, method), draws_of_paper(benchmark, method, draws, seed)
-    measured = Draws(
-        benchmark=benchmark, accuracy=market.accuracy, tokens=market.tokens, kind="measured", assumption=""
-    )
+    measured = as_measured(market, benchmark)
     solved = []
     for margin in margins:
         varied: Market = with_margin(market, float(margin), holding)

@@ -21,7 +21,7 @@ import numpy as np
 
 from market_sim.errors import InputError
 from market_sim.experiments.convergence import Game, parts_of
-from market_sim.experiments.sweep import load_sweep, scenario_at
+from market_sim.experiments.sweep import load_sweep
 from market_sim.experiments.sweep_table import (
     Contrast,
     SweepTable,
@@ -139,10 +139,7 @@ def turns_of(folder: Path | str) -> dict[int, Turns]:
     sweep = load_sweep(Path(folder) / "sweep.toml")
     found = {}
     for point in range(sweep.n_points):
-        where = f"{sweep.where}: point {point}"
-        parts = timeline_of(
-            scenario_at(sweep.base, sweep.folder, sweep.paths, sweep.values_at(point), where=where)
-        ).first
+        parts = timeline_of(sweep.scenario(point)).first
         reply = all(rule.information == "reply" for rule in parts.rules)
         n = parts.market.n_providers
         alone = parts.activation == "one_at_a_time" or (parts.activation == "default" and reply)
