@@ -10,7 +10,6 @@ are two equilibria, from the lowest levels and from the highest.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +21,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.convergence import LEARNERS, Convergence, Game, converge_everywhere
-from market_sim.experiments.figures import INK, METHOD_NAMES, legend_beside, new_figure, save, say, styled
+from market_sim.experiments.figures import INK, METHOD_NAMES, legend_beside, new_figure, say, styled
 from market_sim.experiments.paper import SETTINGS
 
 TWO_EQUILIBRIA = {
@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
-    try:
+    with refusals("convergence_by_rule"):
         for rule in rules:
             if rule not in LEARNERS:
                 raise not_one_of("--rules", rule, LEARNERS)
@@ -298,9 +298,6 @@ def main() -> None:
                 raise InputError(f"--{name} {number} is not allowed; it must be at least 1")
         games, sizes = [*games_at(options.beta), *games_of_two()], (options.seeds, options.rounds)
         everything = converge_everywhere(games, rules, *sizes)
-    except InputError as error:
-        print(f"convergence_by_rule: {error}", file=sys.stderr)
-        sys.exit(2)
     split = len(SETTINGS) * len(rules)
     found, of_two = everything[:split], everything[split:]
     print(f"{options.seeds} seeds of {options.rounds} rounds, beta = {options.beta:g}:")
@@ -308,12 +305,11 @@ def main() -> None:
     betas = ", ".join(f"{beta:g}" for beta in TWO_EQUILIBRIA.values())
     print("", f"Where there are two equilibria (beta = {betas}):", *table(of_two), sep="\n")
     print("", "All of these markets together:", *of_two_in_words(of_two), sep="\n")
-    png, _ = save(
+    write_figure(
         convergence_figure(found, of_two, options.beta, options.rounds),
         options.out / "convergence_by_rule",
         {"scenario": "the paper's nine settings", "seed": list(range(options.seeds)), "beta": options.beta},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ writes one figure.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,8 @@ from market_sim.experiments.claims.coverage import (
     coverage,
     paper_setting,
 )
-from market_sim.experiments.figures import BAD, INK, METHOD_NAMES, new_figure, save, say, styled
+from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.figures import BAD, INK, METHOD_NAMES, new_figure, say, styled
 from market_sim.theory.inference import mean_difference, share_interval
 
 TITLES = {
@@ -178,7 +178,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the first evaluation")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("do_the_intervals_hold"):
         check_draws(options.draws)
         settings = settings_of(options.benchmarks)
         for name, least, most in (
@@ -201,16 +201,12 @@ def main() -> None:
                 seed=options.seed,
                 progress=progress,
             )
-    except InputError as error:
-        print(f"do_the_intervals_hold: {error}", file=sys.stderr)
-        sys.exit(2)
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         coverage_figure(found),
         options.out / "do_the_intervals_hold",
         {"scenario": "synthetic settings like the paper's", "seed": options.seed, "draws": options.draws},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

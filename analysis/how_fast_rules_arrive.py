@@ -17,7 +17,6 @@ that was cut off stands for arrival.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.speed import (
     RuleSpeed,
     Speed,
@@ -36,9 +36,9 @@ from market_sim.experiments.claims.speed import (
     turns_of,
 )
 from market_sim.experiments.convergence import LEARNERS, Game
-from market_sim.experiments.figures import INK, SERIES, legend_beside, new_figure, save, say, styled
+from market_sim.experiments.figures import INK, SERIES, legend_beside, new_figure, say, styled
 from market_sim.experiments.paper import SETTINGS
-from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_rounds, read_sweep
 from market_sim.theory.inference import MeanDifference, mean_difference
 
@@ -152,7 +152,7 @@ def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
         for each, unit in zip(one.slower, ("rounds", "revisions"), strict=False):
             line = f"{one.rule} less {found[0].rule}: {text(each.difference, sign='+')} {unit}"
             if each.difference.n > 1:
-                line += f", p {p_text(each.adjusted_p)} (Holm, {tests} tests)"
+                line += f", {holm_text(each.adjusted_p, tests)}"
             lines.append(line)
     return lines
 
@@ -182,7 +182,7 @@ def sweep_speed_figure(found: Sequence[RuleSpeed], about: str) -> Figure:
     return fig
 
 
-def _of_folder(folder: Path, out: Path) -> Path:
+def _of_folder(folder: Path, out: Path) -> None:
     table, rounds = read_sweep(folder), read_rounds(folder, ["expected_welfare_usd"])
     found = speed_of_sweep(table, turns_of(folder), rounds)
     about = f"Sweep {table.name}. " + (
@@ -194,7 +194,7 @@ def _of_folder(folder: Path, out: Path) -> Path:
     print(about)
     print(*sweep_in_words(found), sep="\n")
     name = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
-    return save(sweep_speed_figure(found, about), out / "how_fast_rules_arrive", name)[0]
+    write_figure(sweep_speed_figure(found, about), out / "how_fast_rules_arrive", name)
 
 
 # --- The command ------------------------------------------------------------------------------------
@@ -210,9 +210,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
-    try:
+    with refusals("how_fast_rules_arrive"):
         if options.folder is not None:
-            print(f"Figure: {_of_folder(options.folder, options.out)} (and .svg)")
+            _of_folder(options.folder, options.out)
             return
         for rule in rules:
             if rule not in LEARNERS:
@@ -224,17 +224,13 @@ def main() -> None:
             raise InputError("--rules fixed never moves; name one that does")
         games = [Game(benchmark=b, method=m, beta=options.beta) for b, m in SETTINGS]
         found = speed_everywhere(games, rules, options.seeds, options.rounds)
-    except InputError as error:
-        print(f"how_fast_rules_arrive: {error}", file=sys.stderr)
-        sys.exit(2)
     print(f"{options.seeds} seeds of {options.rounds} rounds, beta = {options.beta:g}:")
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         speed_figure(found, options.beta, options.rounds),
         options.out / "how_fast_rules_arrive",
         {"scenario": "the paper's nine settings", "seed": list(range(options.seeds)), "beta": options.beta},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

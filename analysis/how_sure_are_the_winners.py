@@ -29,6 +29,7 @@ from market_sim.economy.uncertainty import (
     in_percent,
     solve_uncertain_market,
 )
+from market_sim.experiments.claims.scripts import write_figure
 from market_sim.experiments.figures import (
     BAD,
     GOOD,
@@ -41,7 +42,6 @@ from market_sim.experiments.figures import (
     in_family_order,
     legend_beside,
     new_figure,
-    save,
     say,
     styled,
 )
@@ -359,8 +359,7 @@ def main() -> None:
     print(*in_words(found), sep="\n")
     print(*widths(found), sep="\n")
     about = {"scenario": "the paper's nine settings", "seed": asked.seed, "draws": asked.draws}
-    png, _ = save(sureness_figure(found), asked.out / "how_sure_are_the_winners", about)
-    print(f"Figure: {png} (and .svg)")
+    write_figure(sureness_figure(found), asked.out / "how_sure_are_the_winners", about)
 
 
 if __name__ == "__main__":

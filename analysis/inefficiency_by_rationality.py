@@ -9,7 +9,8 @@ loses most and where it has two equilibria, and writes one figure.
 import argparse
 from pathlib import Path
 
-from market_sim.experiments.figures import METHOD_NAMES, save
+from market_sim.experiments.claims.scripts import write_figure
+from market_sim.experiments.figures import METHOD_NAMES
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.experiments.paper_figures import (
     InefficiencyCurve,
@@ -47,12 +48,11 @@ def main() -> None:
     print("Inefficiency of the market (optimal welfare over welfare where the dynamics end, minus one):")
     for curve in curves:
         print(" ", in_words(curve))
-    png, _ = save(
+    write_figure(
         inefficiency_figure(curves),
         out / "inefficiency_by_rationality",
         {"scenario": "the paper's nine settings", "seed": SEED},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ for draws of its curves: a solved point has no replicates.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.economy.uncertainty import Interval, in_percent
-from market_sim.errors import InputError
 from market_sim.experiments.claims.anarchy import Anarchy, price_of_anarchy, price_of_anarchy_of_sweep
 from market_sim.experiments.claims.band import check_draws, settings_of
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import (
     BAD,
     BETA_LABEL,
@@ -34,7 +33,6 @@ from market_sim.experiments.figures import (
     legend_beside,
     log_axis,
     new_figure,
-    save,
     say,
     styled,
 )
@@ -135,18 +133,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of draws and moves")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("price_of_anarchy"):
         check_draws(options.draws)
         if options.folder is not None:
             found = price_of_anarchy_of_sweep(options.folder, draws=options.draws)
         else:
             found = price_of_anarchy(settings_of(options.benchmarks), draws=options.draws, seed=options.seed)
-    except InputError as error:
-        print(f"price_of_anarchy: {error}", file=sys.stderr)
-        sys.exit(2)
     print("Largest over beta, 95 % intervals over draws of the curves:")
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         anarchy_figure(found, options.draws),
         options.out / "price_of_anarchy",
         {
@@ -155,7 +150,6 @@ def main() -> None:
             "draws": options.draws,
         },
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

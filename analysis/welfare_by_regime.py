@@ -12,7 +12,6 @@ the same users and shocks; p-values are paired t-tests, corrected by Holm over a
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError
 from market_sim.experiments import figures
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.welfare import (
     BASE,
     RegimeWelfare,
@@ -32,7 +32,7 @@ from market_sim.experiments.claims.welfare import (
     welfare_by_regime,
 )
 from market_sim.experiments.compare import REGIMES_COMPARED, TITLES
-from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_sweep
 
 
@@ -58,7 +58,7 @@ def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
                 f"pay-per-compute (95 % interval{over})"
             )
         if not np.isnan(row.adjusted_p):
-            line += f", p {p_text(row.adjusted_p)} (Holm, {tests} tests)"
+            line += f", {holm_text(row.adjusted_p, tests)}"
         lines.append(line)
     return lines
 
@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--users", type=int, help="with --play: instead of the scenario's")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("welfare_by_regime"):
         if options.play is not None:
             played(
                 options.play,
@@ -210,16 +210,12 @@ def main() -> None:
             )
         sweep = (options.runs / "sweep.toml").is_file()
         runs = of_sweep(read_sweep(options.runs)) if sweep else late_means(options.runs)
-    except InputError as error:
-        print(f"welfare_by_regime: {error}", file=sys.stderr)
-        sys.exit(2)
     found = welfare_by_regime(runs)
     print(*in_words(found), sep="\n")
     if all(row.gain is None for row in found):
         print(f"Nothing to compare: no setting was played under {BASE} and another regime.")
     about = {"scenario": ", ".join(runs["scenario"].unique()), "seed": sorted(runs["seed"].unique().tolist())}
-    png, _ = figures.save(draw(found), options.out / "welfare_by_regime", about)
-    print(f"Figure: {png} (and .svg)")
+    write_figure(draw(found), options.out / "welfare_by_regime", about)
 
 
 def _numbers(text: str) -> list[float]:

@@ -13,7 +13,6 @@ Demand is the expected one; means are over the second half of the rounds; interv
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from matplotlib.lines import Line2D
 
 from market_sim.economy.solve import auction_outcome
 from market_sim.errors import InputError, not_one_of
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import (
     INK,
     METHOD_NAMES,
@@ -33,7 +33,6 @@ from market_sim.experiments.figures import (
     legend_beside,
     log_axis,
     new_figure,
-    save,
     say,
     styled,
 )
@@ -350,7 +349,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
-    try:
+    with refusals("what_learners_find"):
         for rule in rules:
             if rule not in ALLOWED:
                 raise not_one_of("--rules", rule, ALLOWED)
@@ -359,9 +358,6 @@ def main() -> None:
                 raise InputError(f"--{name} {number} is not allowed; it must be at least 1")
         free = [freedom(setting, options.beta) for setting in SETTINGS]
         found = what_learners_find(rules, options.beta, options.seeds, options.rounds)
-    except InputError as error:
-        print(f"what_learners_find: {error}", file=sys.stderr)
-        sys.exit(2)
     runs = f"{options.seeds} seeds of {options.rounds} rounds, beta = {options.beta:g}"
     print(f"In percent of the truthful second-price outcome, +- 95 % over seeds; {runs}:")
     print(*table(found), "", *in_words(found, free), sep="\n")
@@ -369,12 +365,11 @@ def main() -> None:
         f"In percent of the truthful second-price outcome with the same users; {runs.replace('beta', 'β')}, "
         "expected demand, second half of the rounds. Lines: 95 % intervals over seeds, cut off at the edges."
     )
-    png, _ = save(
+    write_figure(
         learners_figure(found, note),
         options.out / "what_learners_find",
         {"scenario": "the paper's nine settings", "seed": list(range(options.seeds)), "beta": options.beta},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ stand), each solved again for draws of its curves: a solved point has no replica
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from market_sim.economy.variations import HOLDINGS
 from market_sim.errors import InputError
 from market_sim.experiments.claims.band import Band, check_draws, settings_of
 from market_sim.experiments.claims.margins import MarginCurve, margin_sweep, margins_of_sweep
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import (
     INK,
     METHOD_NAMES,
@@ -38,7 +38,6 @@ from market_sim.experiments.figures import (
     legend_beside,
     log_axis,
     new_figure,
-    save,
     say,
     styled,
 )
@@ -203,7 +202,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of draws and moves")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("what_margins_do"):
         check_draws(options.draws)
         if not 0 <= options.beta <= 1e6:
             raise InputError(f"--beta {options.beta:g} is not allowed; it must be from 0 to 1e6")
@@ -212,13 +211,10 @@ def main() -> None:
         else:
             settings = settings_of(options.benchmarks)
             found = margin_sweep(settings, beta=options.beta, draws=options.draws, seed=options.seed)
-    except InputError as error:
-        print(f"what_margins_do: {error}", file=sys.stderr)
-        sys.exit(2)
     betas = ", ".join(f"{beta:g}" for beta in dict.fromkeys(one.beta for one in found))
     print(f"beta = {betas}, 95 % intervals over {options.draws:,} draws of the curves.")
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         margin_figure(found, options.draws),
         options.out / "what_margins_do",
         {
@@ -227,7 +223,6 @@ def main() -> None:
             "beta": betas,
         },
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

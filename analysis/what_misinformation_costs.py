@@ -15,13 +15,12 @@ networks or experience if wanted, its own runs instead: losses after the warm-up
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from market_sim.errors import InputError
 from market_sim.experiments.claims.misinformation import BETAS, Loss, SweepLosses, losses, losses_of_sweep
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import (
     BETA_LABEL,
     INK,
@@ -29,12 +28,11 @@ from market_sim.experiments.figures import (
     legend_beside,
     new_figure,
     per_thousand,
-    save,
     say,
     styled,
 )
 from market_sim.experiments.sweep_figures import changes_figure
-from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_sweep, setting_text
 
 COLOURS = ("#8c8c8c", "#a3d3f5", "#4a9fe3", "#1560b0", "#ea7f12", "#00664a")
@@ -98,7 +96,7 @@ def sweep_in_words(found: SweepLosses) -> list[str]:
             f"USD per 1,000 queries, {100 * loss.mean / found.informed[one.setting]:.1f} % of it"
         )
         if loss.n > 1:
-            line += f", p {p_text(one.adjusted_p)} (Holm, {tests} tests)"
+            line += f", {holm_text(one.adjusted_p, tests)}"
         lines.append(line)
     return lines
 
@@ -128,8 +126,7 @@ def _of_folder(folder: Path, out: Path) -> None:
     print("Welfare lost against informed users, and as a part of theirs (after the warm-up):")
     print(*sweep_in_words(found), sep="\n")
     about = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
-    png, _ = save(sweep_figure(found, table.name), out / "what_misinformation_costs", about)
-    print(f"Figure: {png} (and .svg)")
+    write_figure(sweep_figure(found, table.name), out / "what_misinformation_costs", about)
 
 
 # --- The command ------------------------------------------------------------------------------------
@@ -144,11 +141,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     asked = parser.parse_args()
     if asked.folder is not None:
-        try:
+        with refusals("what_misinformation_costs"):
             _of_folder(asked.folder, asked.out)
-        except InputError as error:
-            print(f"what_misinformation_costs: {error}", file=sys.stderr)
-            sys.exit(2)
         return
     print("Welfare lost against informed users, and as a part of theirs (second half of the rounds):")
     found = []
@@ -156,8 +150,7 @@ def main() -> None:
         found.append(loss)
         print(" ", in_words(loss))
     about = {"scenario": "GSM8K, majority voting, experience", "seeds": asked.seeds, "rounds": asked.rounds}
-    png, _ = save(misinformation_figure(found), asked.out / "what_misinformation_costs", about)
-    print(f"Figure: {png} (and .svg)")
+    write_figure(misinformation_figure(found), asked.out / "what_misinformation_costs", about)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ pairs.  Writes one figure.
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from matplotlib.lines import Line2D
 from market_sim.economy.generated import MOST_PROVIDERS
 from market_sim.errors import InputError
 from market_sim.experiments.claims.scaling import COUNTS, Scaling, scaling
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import (
     BAD,
     LOST,
@@ -29,7 +29,6 @@ from market_sim.experiments.figures import (
     legend_beside,
     log_axis,
     new_figure,
-    save,
     say,
     styled,
 )
@@ -137,26 +136,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="markets of each size")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("what_more_providers_change"):
         if not 3 <= options.most <= MOST_PROVIDERS:
             raise InputError(f"--most {options.most} is not allowed; it must be from 3 to {MOST_PROVIDERS:,}")
         if options.seeds < 2:
             raise InputError(f"--seeds {options.seeds} is not allowed; it must be at least 2, for intervals")
         if not 0 <= options.beta <= 1e6:
             raise InputError(f"--beta {options.beta:g} is not allowed; it must be from 0 to 1e6")
-    except InputError as error:
-        print(f"what_more_providers_change: {error}", file=sys.stderr)
-        sys.exit(2)
     counts = [*(count for count in COUNTS if count < options.most), options.most]
     found = scaling(counts, beta=options.beta, seeds=range(options.seeds))
     print(f"beta = {options.beta:g}, {options.seeds} seeds:")
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         scaling_figure(found),
         options.out / "what_more_providers_change",
         {"scenario": "generated markets", "seed": list(range(options.seeds)), "beta": options.beta},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ intervals are 95 % over seeds (Student's t).
 """
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,8 @@ from matplotlib.figure import Figure
 
 from market_sim.economy.solve import auction_outcome
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.figures import GOOD, INK, METHOD_NAMES, MUTED, new_figure, save, say, styled
+from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.figures import GOOD, INK, METHOD_NAMES, MUTED, new_figure, say, styled
 from market_sim.experiments.learners import (
     LOSERS,
     SECOND_PRICE,
@@ -304,7 +304,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
     methods = [name.strip() for name in options.methods.split(",")]
-    try:
+    with refusals("what_restores_users_value"):
         for method in methods:
             if method not in METHODS:
                 raise not_one_of("--methods", method, METHODS)
@@ -313,9 +313,6 @@ def main() -> None:
                 raise InputError(f"--{name} {number} is not allowed; it must be at least {least}")
         sizes = (methods, options.beta, options.rounds)
         found = findings([kind for one in REMEDIES for kind in kinds_of(one, *sizes)], options.seeds)
-    except InputError as error:
-        print(f"what_restores_users_value: {error}", file=sys.stderr)
-        sys.exit(2)
     runs = f"{options.seeds} seeds of {options.rounds} rounds"
     print(f"In percent of the truthful second-price outcome, +- 95 % over seeds; {runs}:")
     print(*in_words(found), sep="\n")
@@ -326,12 +323,11 @@ def main() -> None:
         "three benchmarks per method. Come and go: in the first half of the rounds everybody is away in half "
         "of them. Trembles: share of rounds in which any bid is tried."
     )
-    png, _ = save(
+    write_figure(
         remedies_figure(found, note),
         options.out / "what_restores_users_value",
         {"scenario": f"the paper's settings of {methods}", "seed": list(range(options.seeds))},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

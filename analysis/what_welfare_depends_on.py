@@ -9,7 +9,6 @@ Morris design, its own axes instead.  Needs SALib (pip install 'market-sim[desig
 """
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from matplotlib.patches import Patch
 
 from market_sim.errors import InputError
 from market_sim.experiments.claims.band import settings_of
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.sensitivity import (
     FACTORS,
     NETWORK_FACTORS,
@@ -28,7 +28,7 @@ from market_sim.experiments.claims.sensitivity import (
     sensitivity_of_sweep,
     sensitivity_to_network,
 )
-from market_sim.experiments.figures import SERIES, legend_beside, new_figure, save, say, styled
+from market_sim.experiments.figures import SERIES, legend_beside, new_figure, say, styled
 from market_sim.experiments.sweep_table import SweepTable, read_sweep
 
 WANTED = (
@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of designs and moves")
     parser.add_argument("--out", type=Path, default=Path("runs/out/analysis"), help="folder for the figure")
     options = parser.parse_args()
-    try:
+    with refusals("what_welfare_depends_on"):
         if options.folder is not None:
             table = read_sweep(options.folder)
             found = sensitivity_of_sweep(table, outputs_of(table))
@@ -181,16 +181,12 @@ def main() -> None:
             found = [*found, sensitivity_to_network(seed=options.seed)]
             ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in NETWORK_FACTORS.items())
             print(f"Users who learn, on log scales (neighbours in pairs): {ranges}.")
-    except InputError as error:
-        print(f"what_welfare_depends_on: {error}", file=sys.stderr)
-        sys.exit(2)
     print(*in_words(found), sep="\n")
-    png, _ = save(
+    write_figure(
         sensitivity_figure(found),
         options.out / "what_welfare_depends_on",
         {"scenario": found[0].about, "seed": options.seed, "points": found[0].points},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ t-tests that are corrected by Holm; users' noise is mistakes there.
 """
 
 import argparse
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -26,8 +25,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from market_sim.errors import InputError
 from market_sim.experiments.claims.gains import SEED, Gain, PlayedGains, gains_of_folder, who_gains
+from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.compare import TITLES
 from market_sim.experiments.figures import (
     BAD,
@@ -38,13 +37,12 @@ from market_sim.experiments.figures import (
     USD_LABEL,
     legend_beside,
     new_figure,
-    save,
     say,
     styled,
 )
 from market_sim.experiments.paper import BETAS, TOLERANCE_USD
 from market_sim.experiments.sweep_figures import changes_figure
-from market_sim.experiments.sweep_report import p_text
+from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import plainly, setting_text
 
 MARKERS = dict(zip(BETAS, "os^", strict=True))
@@ -180,7 +178,7 @@ def played_in_words(found: PlayedGains) -> list[str]:
         head = ", ".join(filter(None, (setting_text(found.axes, one.setting), named(one.value))))
         line = f"{head}: {title} {factor * change.mean:+.3f}"
         if change.n > 1:
-            line += f" +- {factor * change.half_width:.3f}, p {p_text(one.adjusted_p)} (Holm, {tests} tests)"
+            line += f" +- {factor * change.half_width:.3f}, {holm_text(one.adjusted_p, tests)}"
         lines.append(line)
     for regime in dict.fromkeys(one.value for one in found.changes):
         own = [one for one in found.changes if (one.value, one.measure) == (regime, "user_value_usd")]
@@ -220,8 +218,7 @@ def _of_folder(folder: Path, out: Path) -> None:
     print(f"Other regimes less pay-per-compute, {USD_LABEL}; accuracy in points:")
     print(*played_in_words(found), sep="\n")
     about = {"scenario": found.name, "seeds": found.changes[0].difference.n}
-    png, _ = save(played_figure(found), out / "who_gains_from_the_auction", about)
-    print(f"Figure: {png} (and .svg)")
+    write_figure(played_figure(found), out / "who_gains_from_the_auction", about)
 
 
 # --- The command ------------------------------------------------------------------------------------
@@ -234,11 +231,8 @@ def main() -> None:
     options = parser.parse_args()
     out = options.out
     if options.folder is not None:
-        try:
+        with refusals("who_gains_from_the_auction"):
             _of_folder(options.folder, out)
-        except InputError as error:
-            print(f"who_gains_from_the_auction: {error}", file=sys.stderr)
-            sys.exit(2)
         return
     gains = who_gains()
     print(f"Auction less market, {USD_LABEL}; accuracy in points:")
@@ -250,12 +244,11 @@ def main() -> None:
             f"{1000 * gain.provider_profit:+9.3f}{100 * gain.accuracy:+10.1f}"
         )
     print(*in_words(gains), sep="\n")
-    png, _ = save(
+    write_figure(
         gains_figure(gains),
         out / "who_gains_from_the_auction",
         {"scenario": "the paper's nine settings", "seed": SEED},
     )
-    print(f"Figure: {png} (and .svg)")
 
 
 if __name__ == "__main__":

@@ -182,6 +182,11 @@ def p_text(p: float) -> str:
     return "" if p != p else "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
+def holm_text(p: float, tests: int) -> str:
+    """A p-value that was corrected for so many tests, in a sentence."""
+    return f"p {p_text(p)} (Holm, {tests} tests)"
+
+
 def _axis_cell(value: Any) -> Cell:
     if isinstance(value, int | float | np.number) and not isinstance(value, bool):
         known = bool(np.isfinite(value))
