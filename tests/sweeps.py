@@ -15,6 +15,7 @@ BASE: dict[str, Any] = {
 RULES = """
 import os
 import signal
+import time
 from market_sim.theory.rule import POSTED, Functions, RuleFamily
 
 def family(name, act):
@@ -47,12 +48,28 @@ def think_deaf(memory, view, uniforms):
     while True:
         pass
 
+def think_heedless(memory, view, uniforms):
+    while True:
+        try:
+            while True:
+                pass
+        except BaseException:
+            pass
+
+def wait_for_leave(memory, view, uniforms):
+    open("begun", "a").close()
+    while not os.path.exists("leave"):
+        time.sleep(0.05)
+    return view.current
+
 well = family("well", stay)
 raising = family("raising", complain)
 deadly = family("deadly", die)
 deadly_once = family("deadly_once", die_once)
 endless = family("endless", think)
 deaf = family("deaf", think_deaf)
+heedless = family("heedless", think_heedless)
+waiting = family("waiting", wait_for_leave)
 """
 
 

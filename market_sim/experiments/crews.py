@@ -4,6 +4,7 @@ All are `concurrent.futures` executors underneath.  A crew takes jobs and gives 
 or never comes back, `renew` begins with new ones.
 """
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -14,8 +15,11 @@ import types
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor, CancelledError, Future, ProcessPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from multiprocessing import forkserver, resource_tracker
 from typing import Any, Protocol
+from uuid import uuid4
+from weakref import WeakKeyDictionary
 
 from market_sim.errors import InputError
 from market_sim.experiments.sweep_work import Done, Job, ready, work
@@ -62,6 +66,9 @@ class Crew(Protocol):
     def close(self) -> None:
         """End all workers, whatever they do."""
 
+    def overdue(self, future: Future[Done], seconds: float) -> bool:
+        """Whether a worker has been at a job for longer than that."""
+
     def outcome(self, future: Future[Done]) -> Done:
         """What a job came to.  Raises WorkerDiedError where its worker did not live to see the end."""
 
@@ -86,6 +93,9 @@ class Here:
     def close(self) -> None:
         pass
 
+    def overdue(self, future: Future[Done], seconds: float) -> bool:
+        return False
+
     def outcome(self, future: Future[Done]) -> Done:
         return future.result()
 
@@ -98,6 +108,7 @@ class Processes:
     def __init__(self, workers: int) -> None:
         self.hands = workers
         self._pool: ProcessPoolExecutor | None = None
+        self._begun: WeakKeyDictionary[Future[Done], float] = WeakKeyDictionary()
 
     def start(self) -> None:
         context = _context()
@@ -119,11 +130,12 @@ class Processes:
         assert self._pool is not None
         try:
             with _prepared():
-                return self._pool.submit(work, job)
+                future = self._pool.submit(work, job)
         except BrokenExecutor as error:  # one died while it had nothing to do
-            future: Future[Done] = Future()
+            future = Future()
             future.set_exception(error)
-            return future
+        self._begun[future] = time.monotonic()
+        return future
 
     def renew(self) -> None:
         self.close()
@@ -139,6 +151,10 @@ class Processes:
             process.kill()
         for process in processes:
             process.join()
+
+    def overdue(self, future: Future[Done], seconds: float) -> bool:
+        """By when it was handed over: where runs have a deadline, no more are than there are processes."""
+        return time.monotonic() - self._begun[future] > seconds
 
     def outcome(self, future: Future[Done]) -> Done:
         try:
@@ -167,6 +183,10 @@ class DaskCluster:
             raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
         self._address = address
         self._executor: Any = None
+        self._topic = f"market-sim-{uuid4().hex}"
+        self._next = itertools.count()
+        self._numbers: WeakKeyDictionary[Future[Done], int] = WeakKeyDictionary()
+        self._begun: dict[int, _Begun] = {}
         self._count()
 
     def _count(self) -> None:
@@ -175,6 +195,7 @@ class DaskCluster:
 
     def start(self) -> None:
         self._executor = self._client.get_executor(pure=False)
+        self._client.subscribe_topic(self._topic, self._hear)
         try:
             self._client.wait_for_workers(1, timeout=60)
         except TimeoutError:
@@ -184,7 +205,27 @@ class DaskCluster:
     def submit(self, job: Job) -> Future[Done]:
         if time.monotonic() - self._counted > 5.0:  # workers come and go
             self._count()
-        return self._executor.submit(work, job)
+        number = next(self._next)
+        future = self._executor.submit(_announced, self._topic, number, job)
+        self._numbers[future] = number
+        return future
+
+    def _hear(self, event: tuple[Any, Any]) -> None:
+        _, told = event
+        self._begun[told["number"]] = _Begun(worker=told["worker"], at=time.monotonic())
+
+    def overdue(self, future: Future[Done], seconds: float) -> bool:
+        """By when a worker that is still there began with it.
+
+        Jobs may wait long for workers, on a cluster that others use or while there are none, and are begun
+        again where their worker died.
+        """
+        begun = self._begun.get(self._numbers[future])
+        return (
+            begun is not None
+            and time.monotonic() - begun.at > seconds
+            and begun.worker in self._client.nthreads()
+        )
 
     def renew(self) -> None:
         """Restart all workers: a thread that never comes back cannot be ended otherwise."""
@@ -202,6 +243,7 @@ class DaskCluster:
     def outcome(self, future: Future[Done]) -> Done:
         from distributed.scheduler import KilledWorker
 
+        self._begun.pop(self._numbers[future], None)
         try:
             return future.result()
         except KilledWorker as error:
@@ -210,6 +252,23 @@ class DaskCluster:
             if self._client.status != "running":
                 raise InputError(f"--dask {self._address}: the scheduler is gone") from None
             raise WorkerDiedError("the job was cancelled") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Begun:
+    """Which worker began with a job, and when, by time.monotonic."""
+
+    worker: str
+    at: float
+
+
+def _announced(topic: str, number: int, job: Job) -> Done:
+    """Work on a Dask worker, which first says that it begins."""
+    from distributed import get_worker
+
+    worker = get_worker()
+    worker.log_event(topic, {"number": number, "worker": worker.address})
+    return work(job)
 
 
 def crew_of(workers: int | None, dask: str | None, kind: str) -> Crew:

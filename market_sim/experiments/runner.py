@@ -287,14 +287,6 @@ def _one(sweep: Sweep, run: int) -> One:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Flight:
-    """A job that has been handed over."""
-
-    runs: list[int]
-    since: float
-
-
 class _Shift:
     """One process's work on a sweep, from what it finds done to the table.
 
@@ -314,7 +306,7 @@ class _Shift:
         self.to_do = deque(np.flatnonzero(~folder.done).tolist())
         self.suspects: deque[int] = deque()
         self.deaths: dict[int, int] = {}
-        self.in_air: dict[Future[Done], _Flight] = {}
+        self.in_air: dict[Future[Done], list[int]] = {}
         self.began = self.written = time.monotonic()
         self.finished, self.busy_s = 0, 0.0
 
@@ -367,7 +359,7 @@ class _Shift:
 
     def _submit(self, runs: list[int]) -> None:
         future = self.crew.submit(_job(self.sweep, runs, self.timeout))
-        self.in_air[future] = _Flight(runs=runs, since=time.monotonic())
+        self.in_air[future] = runs
 
     def _take_in(self) -> None:
         """Wait for a job to end, and keep what it came to."""
@@ -382,13 +374,13 @@ class _Shift:
         if done and self.watch is not None:
             self._tell()
 
-    def _keep(self, future: Future[Done], flight: _Flight) -> bool:
+    def _keep(self, future: Future[Done], runs: list[int]) -> bool:
         """Keep the rows of a job, or suspect its runs; whether the other workers still live."""
-        alone = len(flight.runs) == 1 and not (self.crew.shared_fate and self.in_air)
+        alone = len(runs) == 1 and not (self.crew.shared_fate and self.in_air)
         try:
             result = self.crew.outcome(future)
         except WorkerDiedError:
-            self._suspect(flight.runs, alone)
+            self._suspect(runs, alone)
             return not self.crew.shared_fate
         self.folder.add(result.rows, result.rounds)
         self.finished += len(result.rows)
@@ -411,29 +403,28 @@ class _Shift:
 
     def _begin_anew(self) -> None:
         """With new workers; what was in the air is suspect, unless it came down in time."""
-        for future, flight in self.in_air.items():
+        for future, runs in self.in_air.items():
             if future.done():
                 try:
                     result = self.crew.outcome(future)
                 except WorkerDiedError:
-                    self.suspects.extend(flight.runs)
+                    self.suspects.extend(runs)
                 else:
                     self.folder.add(result.rows, result.rounds)
             else:
-                self.suspects.extend(flight.runs)
+                self.suspects.extend(runs)
         self.in_air = {}
         self.crew.renew()
 
     def _end_the_late(self) -> None:
         """End workers that do not come back from a run; a run that was alone is the one."""
         assert self.timeout is not None
-        now = time.monotonic()
-        for future, flight in list(self.in_air.items()):
-            if now - flight.since <= self.timeout * len(flight.runs) + GRACE_S:
+        for future, runs in list(self.in_air.items()):
+            if not self.crew.overdue(future, self.timeout * len(runs) + GRACE_S):
                 continue
-            if len(flight.runs) == 1 and len(self.in_air) == 1:
+            if len(runs) == 1 and len(self.in_air) == 1:
                 del self.in_air[future]
-                self._give_up(flight.runs[0], late(self.timeout))
+                self._give_up(runs[0], late(self.timeout))
             self._begin_anew()
             return
 

@@ -78,6 +78,9 @@ class AnyOrder:
         pause = self.dice.random() / 100
         return self.pool.submit(lambda: (time.sleep(pause), work(job))[1])
 
+    def overdue(self, future, seconds) -> bool:
+        return False
+
     def outcome(self, future):
         return future.result()
 
