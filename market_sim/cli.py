@@ -232,20 +232,25 @@ def sweep(
 ) -> None:
     """Play or solve one scenario at many settings and seeds; the result is one table."""
     from market_sim.experiments import runner
+    from market_sim.experiments.sweep import load_sweep
 
     if dry_run and status:
         raise InputError("--dry-run and --status exclude each other")
+    plan = load_sweep(file)
     if dry_run:
-        outlook = runner.outlook(file, workers=workers, dask=dask, out=out)
+        outlook = runner.outlook(plan, workers=workers, dask=dask, out=out)
         _print_json(outlook.to_dict()) if json_ else screen.show_outlook(outlook)
         return
+    before = runner.begun_before(plan, out=out)
+    if before is not None and not resume:  # which refuses
+        print(f"market-sim: {before}", file=sys.stderr)
     if status:
-        found = runner.status(file, out=out)
+        found = runner.status(plan, out=out)
         _print_json(found.to_dict()) if json_ else screen.show_progress(found)
         return
     with _stopped_as_by_hand(), screen.sweep_progress(file, quiet=json_) as watch:
         result = runner.sweep(
-            file, workers=workers, dask=dask, resume=resume, timeout=timeout, out=out, watch=watch
+            plan, workers=workers, dask=dask, resume=resume, timeout=timeout, out=out, watch=watch
         )
     _print_json(result.to_dict()) if json_ else screen.show_progress(result)
 

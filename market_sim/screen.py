@@ -434,20 +434,20 @@ def sweep_progress(title: str, *, quiet: bool) -> Iterator["Watch | None"]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
-        TextColumn("{task.completed:,} of {task.total:,} runs{task.fields[note]}"),
+        TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=console, transient=True, expand=True) as bar:
-        task = bar.add_task(Path(title).stem, total=None, visible=False, note="")
+        task = bar.add_task(Path(title).stem, total=None, note="checking the settings")
         clock, first = time.monotonic(), -1
 
         def watch(done: int, failed: int, total: int) -> None:
             nonlocal first
             first = done if first < 0 else first
             rate = (done - first) / max(time.monotonic() - clock, 1e-9)
-            note = f", {failed:,} failed" if failed else ""
+            note = f"{done:,} of {total:,} runs" + (f", {failed:,} failed" if failed else "")
             if done > first:
                 note += f", {_rate(rate)}, {_time((total - done) / rate)} left"
-            bar.update(task, completed=done, total=total, visible=True, note=note)
+            bar.update(task, completed=done, total=total, note=note)
 
         yield watch
 
@@ -470,22 +470,31 @@ def _time(seconds: float) -> str:
     return f"{whole} s"
 
 
+def _some(number: int, thing: str) -> str:
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
 def show_outlook(outlook: "Outlook") -> None:
     """What a sweep would be."""
-    crew = f"with {outlook.workers} worker{'' if outlook.workers == 1 else 's'}"
+    points, seeds = _some(outlook.points, "point"), _some(outlook.replicates, "seed")
     _console().print(
-        f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {outlook.points:,} points x "
-        f"{outlook.replicates:,} seeds = {outlook.runs:,} runs, about {_time(outlook.seconds)} {crew} "
-        f"({1000 * outlook.seconds_per_run:,.3g} ms each)",
+        f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {points} x {seeds} = "
+        f"{_some(outlook.runs, 'run')}, about {_time(outlook.seconds)} with "
+        f"{_some(outlook.workers, 'worker')} ({1000 * outlook.seconds_per_run:,.3g} ms each)",
         soft_wrap=True,
     )
+    if outlook.first_error is not None:
+        _say(
+            _console(),
+            f"{outlook.failed:,} of {outlook.tried:,} runs that were tried fail, first {outlook.first_error}",
+        )
     _console().print(f"Folder: {outlook.folder}", soft_wrap=True, markup=False)
 
 
 def show_progress(found: "SweepStatus") -> None:
     """How far a sweep is."""
     state = "complete" if found.complete else "at work" if found.at_work else "stopped"
-    if not found.done and state == "stopped":
+    if not found.begun:
         state = "not begun"
     bad = [
         f"{number:,} {name}"
@@ -500,6 +509,8 @@ def show_progress(found: "SweepStatus") -> None:
     )
     if state == "not begun":
         return
+    if found.first_error is not None:
+        _say(_console(), f"First error: {found.first_error}")
     rows = "table.parquet" if found.complete else "batches"
     _console().print(f"Rows: {found.folder / rows}", soft_wrap=True, markup=False)
 

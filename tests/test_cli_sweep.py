@@ -12,10 +12,11 @@ import pytest
 import tomli_w
 
 from market_sim import cli, screen
+from market_sim.experiments import runner
 from market_sim.experiments.catalogue import scenarios
 from market_sim.experiments.sweep import load_sweep
 from market_sim.experiments.sweep_check import check_points
-from tests.sweeps import BASE, sweep_of
+from tests.sweeps import BASE, rules_beside, sweep_of, with_rules
 
 ROOT = Path(__file__).parents[1]
 COMMAND = Path(sys.executable).parent / "market-sim"
@@ -82,6 +83,41 @@ def test_a_look_before_and_after(folder, called):
     assert json.loads(called("played.toml", "--dry-run", "--json")[1])["runs"] == 6
     assert "tiny, not begun: 0 of 6 runs done" in called("played.toml", "--status")[1]
     assert json.loads(called("played.toml", "--status", "--json")[1])["complete"] is False
+
+
+def test_what_was_begun_before_the_file_changed_is_named(folder, called, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(runner._Shift, "_hand_out", lambda self: (_ for _ in ()).throw(KeyboardInterrupt))
+        assert called("played.toml")[0] == 130
+    code, output, errors = called("played.toml", "--status")
+    assert (code, errors) == (0, "")
+    assert "tiny, stopped: 0 of 6 runs done (--resume goes on)" in output
+    text = (folder / "played.toml").read_text(encoding="utf-8")
+    (folder / "played.toml").write_text(text.replace("seeds = 3", "seeds = 4"), encoding="utf-8")
+    for options, state in (("--status",), "not begun: 0 of 8"), ((), "complete: 8 of 8"):
+        code, output, errors = called("played.toml", *options)
+        assert code == 0
+        assert state in output
+        assert "played.toml: has changed since" in errors
+        assert "was begun: seeds: was 3, is 4" in errors
+    assert called("played.toml", "--status")[2] == ""
+
+
+def test_runs_that_go_wrong_say_why(folder, called):
+    rules_beside(folder)
+    (folder / "bad.toml").write_text(tomli_w.dumps(with_rules("well", "raising")), encoding="utf-8")
+    first = (
+        "point 1 (providers.learning = {'rule': 'odd_rules:raising'}), replicate 0: "
+        "LookupError: nothing to be found"
+    )
+    code, output, _ = called("bad.toml", "--dry-run")
+    assert code == 0
+    assert f"2 of 3 runs that were tried fail, first {first}" in output
+    code, output, _ = called("bad.toml", "--workers", "1")
+    assert code == 0
+    assert "4 of 4 runs done, of which 2 failed" in output
+    assert f"First error: {first}" in output
+    assert json.loads(called("bad.toml", "--status", "--json")[1])["first_error"] == first
 
 
 @pytest.mark.parametrize(

@@ -325,7 +325,9 @@ def make_providers(
                 f"give one, USD per million tokens, in its prices{hint}"
             )
         if isinstance(margin, Mapping) and curve.model not in margin:
-            raise InputError(f"{where}.margin has no entry for model {curve.model!r}")
+            raise InputError(
+                f"{where}.margin has no entry for model {curve.model!r}; by model, it needs one for each"
+            )
         mu = float(margin[curve.model] if isinstance(margin, Mapping) else margin)
         price = curve.tokens_per_query * float(known[curve.model]) / 1e6
         if not (price - price / (1.0 + mu) > 0).all():

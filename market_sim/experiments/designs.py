@@ -30,13 +30,23 @@ def stretched(fractions: Array, low: float, high: float, scale: Scale) -> Array:
     return np.where(fractions == 0, low, np.where(fractions == 1, high, values))
 
 
-def sampled(kind: str, dimensions: int, points: int, seed: int, *, order: int, levels: int) -> Array:
-    """The fractions of a design over ranges, (P, D).
+def rows_of(kind: str, dimensions: int, points: int, order: int) -> int:
+    """P, the rows of a sampled design over D ranges.
 
-    latin_hypercube  P = points (McKay, Beckman & Conover 1979)
-    sobol            Saltelli's (2010) design for Sobol indices on `points` base samples, a power of two: P =
-                     points (D + 2) for those of first and total order, points (2 D + 2) with order = 2
-    morris           `points` trajectories on a grid of `levels` (Morris 1991): P = points (D + 1)
+    latin_hypercube  points
+    sobol            points (D + 2) for indices of first and total order, points (2 D + 2) with order = 2
+    morris           points (D + 1)
+    """
+    each = {"latin_hypercube": 1, "sobol": order * dimensions + 2, "morris": dimensions + 1}
+    return points * each[kind]
+
+
+def sampled(kind: str, dimensions: int, points: int, seed: int, *, order: int, levels: int) -> Array:
+    """The fractions of a design over ranges, (P, D), with P = `rows_of`.
+
+    latin_hypercube  McKay, Beckman & Conover (1979)
+    sobol            Saltelli's (2010) design for Sobol indices on `points` base samples, a power of two
+    morris           `points` trajectories on a grid of `levels` (Morris 1991)
     Rows stand in the order that SALib's analyses expect.  Raises InputError where SALib is not installed.
     """
     try:

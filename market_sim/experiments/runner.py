@@ -16,6 +16,7 @@ from market_sim.experiments.crews import Crew, Here, WorkerDiedError, crew_of
 from market_sim.experiments.sweep import Sweep, load_sweep, seed_of
 from market_sim.experiments.sweep_check import check_points
 from market_sim.experiments.sweep_store import (
+    SWEEP_FILE,
     TABLE,
     SweepFolder,
     at_work,
@@ -50,8 +51,10 @@ Watch = Callable[[int, int, int], None]
 class SweepStatus:
     """How far a sweep is.
 
-    folder   where it is, or would be
-    at_work  whether a process works on it now
+    folder       where it is, or would be
+    first_error  of the first run, in the table's order, that went wrong so far
+    begun        whether its folder is there
+    at_work      whether a process works on it now
     """
 
     name: str
@@ -62,6 +65,8 @@ class SweepStatus:
     done: int
     failed: int
     timed_out: int
+    first_error: str | None
+    begun: bool
     complete: bool
     at_work: bool
 
@@ -80,6 +85,8 @@ class SweepStatus:
             "done": self.done,
             "failed": self.failed,
             "timed_out": self.timed_out,
+            "first_error": self.first_error,
+            "begun": self.begun,
             "complete": self.complete,
             "at_work": self.at_work,
             "folder": str(self.folder),
@@ -95,13 +102,21 @@ class SweepStatus:
 
 @dataclass(frozen=True, kw_only=True)
 class Outlook:
-    """What a sweep would be: its runs, and about how long they take with these workers, by a few of them."""
+    """What a sweep would be: its runs, and about how long they take with these workers, by a few of them.
+
+    tried        so many were done to find out
+    failed       so many of these went wrong
+    first_error  of the first of them
+    """
 
     name: str
     kind: str
     folder: Path
     points: int
     replicates: int
+    tried: int
+    failed: int
+    first_error: str | None
     seconds_per_run: float
     workers: int
 
@@ -120,6 +135,9 @@ class Outlook:
             "points": self.points,
             "replicates": self.replicates,
             "runs": self.runs,
+            "tried": self.tried,
+            "failed": self.failed,
+            "first_error": self.first_error,
             "seconds_per_run": self.seconds_per_run,
             "workers": self.workers,
             "estimated_s": self.seconds,
@@ -186,6 +204,8 @@ def status(source: "Path | str | Mapping[str, Any] | Sweep", *, out: Path | str 
         done=folder.n_done,
         failed=folder.failed,
         timed_out=folder.timed_out,
+        first_error=folder.first_error,
+        begun=manifest_in(path) is not None,
         complete=_complete(path),
         at_work=at_work(path),
     )
@@ -210,19 +230,24 @@ def outlook(
         hands = crew.hands
     finally:
         crew.close()
-    tried, spent = 0, 0.0
+    spent = counted = 0.0
+    errors: dict[int, str | None] = {}
     for part in _samples(plan):
         done = work(_job(plan, part, None))
-        if tried or len(part) > 1:  # the first run of all warms up
+        if errors or plan.kind == "solve":  # the first run of all warms up
             spent += done.seconds
-        tried += len(part)
-    counted = max(1, tried if plan.kind == "solve" else tried - 1)
+            counted += len(part)
+        errors |= {run: row["error"] for run, row in zip(part, done.rows, strict=True)}
+    wrong = {run: error for run, error in sorted(errors.items()) if error is not None}
     return Outlook(
         name=plan.name,
         kind=plan.kind,
         folder=folder_of(plan, out),
         points=plan.n_points,
         replicates=plan.seeds,
+        tried=len(errors),
+        failed=len(wrong),
+        first_error=next((plan.describe_error(*each) for each in wrong.items()), None),
         seconds_per_run=spent / counted,
         workers=hands,
     )
@@ -241,18 +266,9 @@ def _check_begun(sweep: Sweep, path: Path, *, resume: bool) -> None:
         raise busy(path)
     begun = manifest_in(path)
     if begun is None:
-        others = [
-            other
-            for other in path.parent.glob(f"{sweep.name}-*")
-            if (manifest_in(other) or {}).get("sweep") == sweep.name
-        ]
-        if resume and others:
-            latest = max(others, key=lambda other: other.stat().st_mtime)
-            changes = what_changed(sweep, latest) or ["its rows"]
-            raise InputError(
-                f"{sweep.where}: has changed since {latest} was begun: {'; '.join(changes)}; "
-                "without --resume it begins anew in a folder of its own"
-            )
+        before = _begun_otherwise(sweep, path)
+        if resume and before is not None:
+            raise InputError(f"{before}; without --resume it begins anew in a folder of its own")
         return
     if begun["complete"]:
         return
@@ -261,6 +277,35 @@ def _check_begun(sweep: Sweep, path: Path, *, resume: bool) -> None:
     changes = what_changed(sweep, path)
     if changes:
         raise InputError(f"{path}: was begun otherwise: {'; '.join(changes)}; remove it to begin anew")
+
+
+def begun_before(
+    source: "Path | str | Mapping[str, Any] | Sweep", *, out: Path | str = "runs/out"
+) -> str | None:
+    """What was begun under a sweep's name before its file changed and is not whole, and what changed since.
+
+    None where there is no such sweep, or this one was begun too.
+    """
+    plan = load_sweep(source)
+    path = folder_of(plan, out)
+    return None if manifest_in(path) is not None else _begun_otherwise(plan, path, whole_too=False)
+
+
+def _begun_otherwise(sweep: Sweep, path: Path, *, whole_too: bool = True) -> str | None:
+    """The latest folder of a sweep with the same name, and what has changed since, as a sentence."""
+    others = []
+    for other in path.parent.glob(f"{sweep.name}-*"):
+        manifest = manifest_in(other) or {}
+        if manifest.get("sweep") == sweep.name and (whole_too or not manifest["complete"]):
+            others.append(other)
+    if not others:
+        return None
+    latest = max(others, key=lambda other: other.stat().st_mtime)
+    changes = what_changed(sweep, latest) or ["its rows"]
+    return (
+        f"{sweep.where}: has changed since {latest} was begun: {'; '.join(changes)}; "
+        f"{latest / SWEEP_FILE} is the sweep as it was"
+    )
 
 
 def _job(sweep: Sweep, runs: list[int], timeout: float | None) -> Job:

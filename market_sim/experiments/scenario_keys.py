@@ -131,9 +131,8 @@ def put(data: dict[str, Any], path: Keys, value: Any, where: str) -> None:
             place = place[part]
         else:
             short = ".".join(map(str, path[: depth + 1]))
-            raise InputError(
-                f"{where}: {'.'.join(map(str, path))} cannot be set: {short} is not there to set it in"
-            )
+            why = "is not there to set it in" if found is None else f"is {found!r}, not a table"
+            raise InputError(f"{where}: {'.'.join(map(str, path))} cannot be set: {short} {why}")
     if isinstance(place, list):
         raise InputError(f"{where}: {'.'.join(map(str, path))} cannot be set: it is an entry of a list")
     place[path[-1]] = value

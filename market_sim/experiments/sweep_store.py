@@ -26,7 +26,8 @@ import tomli_w
 
 from market_sim.errors import InputError
 from market_sim.experiments.store import MANIFEST, git_commit, versions
-from market_sim.experiments.sweep import Axis, Sweep
+from market_sim.experiments.sweep import Sweep
+from market_sim.experiments.sweep_axes import Axis
 from market_sim.experiments.sweep_work import MEASURES, ROUND_MEASURES, Row
 from market_sim.theory.arrays import Array
 
@@ -51,6 +52,7 @@ class SweepFolder:
         )
         self.done = np.zeros(sweep.n_runs, dtype=bool)
         self.n_done = self.failed = self.timed_out = 0
+        self._first_wrong: tuple[int, str] | None = None
         self._next = 1
         self._rows: list[Row] = []
         self._rounds: list[pa.Table] = []
@@ -75,9 +77,10 @@ class SweepFolder:
     def read(self) -> None:
         """Find out what has been done."""
         for batch in self.batches():
-            keys = _read(batch, columns=["point", "replicate", "status"])
+            keys = _read(batch, columns=["point", "replicate", "status", "error"])
             self.done[self._places(keys)] = True
-            self._count(keys.column("status").to_pylist())
+            self.n_done += len(keys)
+            self._note_wrong(keys.filter(pc.not_equal(keys["status"], "ok")).to_pylist())
             self._next = max(self._next, int(batch.stem) + 1)
 
     def batches(self) -> list[Path]:
@@ -87,10 +90,16 @@ class SweepFolder:
     def add(self, rows: Sequence[Row], rounds: Sequence[dict[str, Array] | None]) -> None:
         """Rows that are done; `flush` writes them."""
         self._rows += rows
-        self._count([row["status"] for row in rows])
+        self.n_done += len(rows)
+        self._note_wrong([row for row in rows if row["status"] != "ok"])
         for row, table in zip(rows, rounds, strict=False):
             if table is not None:
                 self._rounds.append(self._rounds_of(row, table))
+
+    @property
+    def first_error(self) -> str | None:
+        """Of the first run, in the table's order, of those that went wrong so far."""
+        return None if self._first_wrong is None else self.sweep.describe_error(*self._first_wrong)
 
     @property
     def waiting(self) -> int:
@@ -148,10 +157,12 @@ class SweepFolder:
         done = int(self.done.sum())
         return f"{done:,} of {self.sweep.n_runs:,} runs are kept, and --resume goes on from there"
 
-    def _count(self, statuses: Sequence[str]) -> None:
-        self.n_done += len(statuses)
-        self.failed += statuses.count("failed")
-        self.timed_out += statuses.count("timed out")
+    def _note_wrong(self, rows: Sequence[Row]) -> None:
+        for row in rows:
+            self.failed += row["status"] == "failed"
+            self.timed_out += row["status"] == "timed out"
+            wrong = (row["point"] * self.sweep.seeds + row["replicate"], row["error"])
+            self._first_wrong = min(self._first_wrong or wrong, wrong)
 
     def _places(self, keys: pa.Table) -> Array:
         """The number of each run, point by point."""

@@ -136,12 +136,19 @@ def _one(job: Job, one: One) -> tuple[Row, dict[str, Array] | None]:
     except _OutOfTime:
         return late(job.timeout or 0.0), None
     except (Exception, SystemExit) as error:  # a stranger's rule may do anything
-        return failed(_said(error)), None
+        return failed(_said(error, one)), None
     return {"status": "ok", "error": None} | row, played.rounds if job.keep_rounds else None
 
 
-def _said(error: BaseException) -> str:
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+def _said(error: BaseException, one: One) -> str:
+    """The row says which point it is."""
+    if isinstance(error, InputError):
+        return str(error).removeprefix(f"{_where(one)}: ")
+    return f"{type(error).__name__}: {error}"
+
+
+def _where(one: One) -> str:
+    return f"point {one.point}"
 
 
 def scenario_of(job: Job, one: One) -> Scenario:
@@ -150,7 +157,7 @@ def scenario_of(job: Job, one: One) -> Scenario:
         Path(job.folder),
         job.paths,
         one.values,
-        where=f"point {one.point}",
+        where=_where(one),
         seed=one.seed,
         rounds=job.rounds,
     )
@@ -200,7 +207,7 @@ def _solved(job: Job) -> list[Row]:
             problems.append(_problem(job, one, markets))
             places.append(place)
         except Exception as error:
-            rows[place] = failed(_said(error))
+            rows[place] = failed(_said(error, one))
     try:
         solved = exact_rows.solve_rows(problems)
     except Exception:
@@ -217,7 +224,7 @@ def _solved_alone(job: Job, one: One) -> Row:
     except _OutOfTime:
         return late(job.timeout or 0.0)
     except Exception as error:
-        return failed(_said(error))
+        return failed(_said(error, one))
     return {"status": "ok", "error": None} | row
 
 

@@ -400,7 +400,21 @@ def test_resume_with_a_changed_file_is_refused_with_what_changed(tmp_path, monke
         sweep(changed, out=tmp_path, resume=True)
     assert "axes.users.beta: was [200.0, 1000.0], is [200.0, 900.0]" in str(caught.value)
     assert "seeds: was 4, is 5" in str(caught.value)
+    said = runner.begun_before(changed, out=tmp_path)
+    assert said is not None
+    assert str(caught.value).startswith(said)
     assert sweep(changed, out=tmp_path).complete
+    assert runner.begun_before(changed, out=tmp_path) is None
+
+
+def test_a_changed_sweep_says_how_to_go_on_with_what_was_begun(tmp_path, monkeypatch, here):
+    begun = interrupted(sweep_of(GRID, seeds=4), tmp_path, monkeypatch)
+    said = runner.begun_before(sweep_of(GRID, seeds=5), out=tmp_path)
+    file = begun.folder / "sweep.toml"
+    assert said is not None
+    assert f"{file} is the sweep as it was" in said
+    assert sweep(file, out=tmp_path, resume=True).folder == begun.folder
+    assert runner.begun_before(sweep_of(GRID, seeds=5), out=tmp_path) is None  # nothing is left to go on with
 
 
 def test_resume_with_changed_rules_or_files_is_refused_by_name(odd_rules, monkeypatch, here):

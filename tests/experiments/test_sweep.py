@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from market_sim.errors import InputError
+from market_sim.experiments.designs import rows_of
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.sweep import load_sweep, scenario_at, seed_of
 from market_sim.experiments.sweep_check import check_points
@@ -92,7 +93,7 @@ def test_designs_fill_ranges_and_are_crossed_with_lists(kind, points):
     }
     design = {"kind": kind, "points": 8}
     sweep = load_sweep(sweep_of(axes, design=design))
-    assert sweep.n_points == 2 * points
+    assert sweep.n_points == 2 * points == 2 * rows_of(kind, 2, 8, order=1)
     regime, beta, margin = sweep.axes
     assert [regime.at(0), regime.at(points)] == ["planner", "flat_price"]
     assert len(set(beta.values)) > 3
@@ -103,6 +104,13 @@ def test_designs_fill_ranges_and_are_crossed_with_lists(kind, points):
     assert [s["users.beta"] for s in settings(sweep)[points:]] == list(beta.values)
     assert load_sweep(sweep_of(axes, design=design)).digest == sweep.digest
     assert load_sweep(sweep_of(axes, design=design, seed=2)).digest != sweep.digest
+
+
+def test_a_sobol_design_for_pairs_of_ranges_has_the_rows_that_are_foretold():
+    pytest.importorskip("SALib", reason="SALib, which makes designs, is not installed")
+    axes = {"market.margin": {"from": 1, "to": 2}, "market.baseline": {"from": 0, "to": 1}}
+    sweep = load_sweep(sweep_of(axes, design={"kind": "sobol", "points": 4, "order": 2}))
+    assert sweep.n_points == rows_of("sobol", 2, 4, order=2) == 24
 
 
 def test_a_latin_hypercube_has_one_point_in_every_slice_of_every_range():
@@ -270,6 +278,16 @@ def test_an_impossible_axis_is_refused_before_anything_runs_with_the_nearest_rig
                 }
             },
             "runs are too many",
+        ),
+        (
+            {
+                "axes": {
+                    "users.beta": {"from": 1, "to": 2},
+                    "market.margin": {"from": 1, "to": 2},
+                },
+                "design": {"kind": "sobol", "points": 2**23, "order": 2},
+            },
+            "50,331,648 runs are too many",
         ),
         ({"rounds": 2, "axes": {"rounds": [3, 5]}}, "rounds is set twice, by the sweep and by an axis"),
         ({"axes": {"market.margin": [datetime.date(2024, 1, 1)]}}, "2024-01-01 is a date or a time"),
