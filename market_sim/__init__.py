@@ -9,7 +9,7 @@ The house, floor by floor; imports point down only.
     experiments/  many runs, described by files: scenarios, run folders, comparisons, sweeps, the paper,
                   figures
     page/         the interactive page; no science in it
-    screen.py, cli.py   the command line;  app.py  what Solara runs
+    screen/, cli/ the command line, and what it shows;  app.py  what Solara runs
 
 What the command line does is a line in a notebook:
 

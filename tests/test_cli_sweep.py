@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from market_sim import cli, screen
+from market_sim import cli
 from market_sim.experiments import runner
 from market_sim.experiments.catalogue import scenarios
 from market_sim.experiments.sweep import load_sweep
 from market_sim.experiments.sweep_check import check_points
+from market_sim.screen import sweeps
 from tests.sweeps import BASE, rules_beside, sweep_of, with_rules
 
 ROOT = Path(__file__).parents[1]
@@ -160,11 +161,11 @@ def _read(terminal: int) -> bytes:
 
 
 def test_times_and_rates_are_said_in_units_that_fit():
-    assert [screen._time(s) for s in (0.4, 59, 61, 3700, 90000)] == [
+    assert [sweeps._time(s) for s in (0.4, 59, 61, 3700, 90000)] == [
         "0 s",
         "59 s",
         "1 min 1 s",
         "1 h 1 min",
         "1 d 1 h",
     ]
-    assert [screen._rate(r) for r in (1234.0, 1.0, 0.5, 0.001)] == ["1,234/s", "1/s", "30/min", "3.6/h"]
+    assert [sweeps._rate(r) for r in (1234.0, 1.0, 0.5, 0.001)] == ["1,234/s", "1/s", "30/min", "3.6/h"]

@@ -632,9 +632,9 @@ def test_numpys_integers_are_integers():
 
 def test_names_that_look_like_markup_or_mathematics_are_names(tmp_path, capsys):
     """Square brackets and dollar signs go to the screen and the figures as they are."""
-    from market_sim import screen
     from market_sim.experiments.compare import compare
     from market_sim.experiments.compare_figures import write_comparison
+    from market_sim.screen import results
 
     rows = "".join(f"T,best_of_n,{n},{k},0.{3 + k},{90 * k}\n" for n in ("A[/b]", "A$x^$") for k in (1, 2))
     (tmp_path / "c.csv").write_text("benchmark,method,model,compute_level,accuracy,tokens_per_query\n" + rows)
@@ -644,10 +644,10 @@ def test_names_that_look_like_markup_or_mathematics_are_names(tmp_path, capsys):
         'prices = {"A[/b]" = 0.3, "A$x^$" = 0.2}\n',
     )
     for solution in solve(path):
-        screen.show_solution(solution)
+        results.show_solution(solution)
     result = compare(path)
-    screen.show_comparison(result)
-    screen.show_run(result.runs[0])
+    results.show_comparison(result)
+    results.show_run(result.runs[0])
     shown = capsys.readouterr().out
     assert "A[/b]" in shown
     assert "A$x^$" in shown

@@ -5,7 +5,6 @@ No science here.
 Each command imports what it needs when it is called, so that `solve` starts without Mesa.
 """
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,8 +18,10 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.exceptions import TyperException
 
-from market_sim import screen
+from market_sim.cli.curves import curves_app
+from market_sim.cli.options import JsonOption, print_json
 from market_sim.errors import InputError, not_one_of
+from market_sim.screen import results, sweeps, terminal
 
 app = typer.Typer(
     name="market-sim",
@@ -34,7 +35,6 @@ app = typer.Typer(
 ScenarioArgument = Annotated[
     str, typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of one in runs/.")
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
 SeedOption = Annotated[int | None, typer.Option(help="Instead of the scenario's seed.", min=0)]
 RoundsOption = Annotated[int | None, typer.Option(help="Instead of the scenario's rounds.", min=1)]
 OutOption = Annotated[Path, typer.Option(help="Where results go.")]
@@ -103,20 +103,20 @@ def solve(
 
         found = solve_uncertain(scenario, beta=betas, **of_draws)
         if json_:
-            _print_json(
+            print_json(
                 {"results": [each.solution.to_dict() | {"uncertainty": each.to_dict()} for each in found]}
             )
             return
         for each in found:
-            screen.show_solution(each.solution)
-            screen.show_uncertainty(each)
+            results.show_solution(each.solution)
+            results.show_uncertainty(each)
         return
     solutions = solve_scenario(scenario, beta=betas)
     if json_:
-        _print_json({"results": [solution.to_dict() for solution in solutions]})
+        print_json({"results": [solution.to_dict() for solution in solutions]})
         return
     for solution in solutions:
-        screen.show_solution(solution)
+        results.show_solution(solution)
 
 
 @app.command()
@@ -132,14 +132,14 @@ def run(
     """Play a scenario with agents and keep its rows in a run folder."""
     from market_sim.experiments.run import run as run_scenario
 
-    with screen.progress(scenario, quiet=json_) as progress:
+    with terminal.progress(scenario, quiet=json_) as progress:
         result = run_scenario(
             scenario, seed=seed, rounds=rounds, regime=regime, out=out, force=force, progress=progress
         )
     if json_:
-        _print_json(result.summary())
+        print_json(result.summary())
     else:
-        screen.show_run(result)
+        results.show_run(result)
 
 
 @app.command()
@@ -163,7 +163,7 @@ def compare(
     from market_sim.experiments.compare import compare as compare_regimes
 
     of_draws = _of_draws(uncertainty, draws, confidence, correlation)
-    with screen.progress(scenario, quiet=json_) as progress:
+    with terminal.progress(scenario, quiet=json_) as progress:
         result = compare_regimes(
             scenario,
             regimes=[name.strip() for name in regimes.split(",")],
@@ -184,14 +184,14 @@ def compare(
         written = write_report(files[0].parent)
         files.append(written.path)
     if json_:
-        _print_json(result.to_dict() | {"files": [str(path) for path in files]})
+        print_json(result.to_dict() | {"files": [str(path) for path in files]})
     else:
-        screen.show_comparison(result)
+        results.show_comparison(result)
         if result.uncertainty is not None:
-            screen.show_uncertainty_of_play(result.uncertainty)
-        screen.show_files(files)
+            results.show_uncertainty_of_play(result.uncertainty)
+        terminal.show_files(files)
         if report:
-            screen.show_report(written)
+            results.show_report(written)
 
 
 @app.command()
@@ -205,9 +205,9 @@ def report(
 
     written = write_report(folder, out)
     if json_:
-        _print_json(written.to_dict())
+        print_json(written.to_dict())
     else:
-        screen.show_report(written)
+        results.show_report(written)
 
 
 @app.command()
@@ -239,20 +239,20 @@ def sweep(
     plan = load_sweep(file)
     if dry_run:
         outlook = runner.outlook(plan, workers=workers, dask=dask, out=out)
-        _print_json(outlook.to_dict()) if json_ else screen.show_outlook(outlook)
+        print_json(outlook.to_dict()) if json_ else sweeps.show_outlook(outlook)
         return
     before = runner.begun_before(plan, out=out)
     if before is not None and not resume:  # which refuses
         print(f"market-sim: {before}", file=sys.stderr)
     if status:
         found = runner.status(plan, out=out)
-        _print_json(found.to_dict()) if json_ else screen.show_progress(found)
+        print_json(found.to_dict()) if json_ else sweeps.show_status(found)
         return
-    with _stopped_as_by_hand(), screen.sweep_progress(file, quiet=json_) as watch:
+    with _stopped_as_by_hand(), sweeps.progress(file, quiet=json_) as watch:
         result = runner.sweep(
             plan, workers=workers, dask=dask, resume=resume, timeout=timeout, out=out, watch=watch
         )
-    _print_json(result.to_dict()) if json_ else screen.show_progress(result)
+    print_json(result.to_dict()) if json_ else sweeps.show_status(result)
 
 
 @contextmanager
@@ -277,12 +277,12 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
     """Print every number of the paper's tables beside ours and draw its figures; exit 1 if one fails."""
     from market_sim.experiments.paper import reproduce as reproduce_paper
 
-    with screen.status(quiet=json_) as say:
+    with terminal.status(quiet=json_) as say:
         result = reproduce_paper(on_step=say)
         files = result.write(out, on_step=say)
     if json_:
         rows = [asdict(row) for row in result.rows]
-        _print_json(
+        print_json(
             {
                 "ok": result.ok,
                 "agreeing": result.agreeing,
@@ -292,138 +292,13 @@ def reproduce(out: OutOption = Path("runs/out/reproduce"), json_: JsonOption = F
             }
         )
     else:
-        screen.show_reproduction(result)
-        screen.show_files(files)
+        results.show_reproduction(result)
+        terminal.show_files(files)
     if not result.ok:
         raise typer.Exit(1)
 
 
-curves_app = typer.Typer(
-    name="curves",
-    help="From raw evaluations to curve files: build, check, show.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(curves_app)
-
-
-FormatOption = Annotated[str, typer.Option("--format", help="auto, published, lm_eval or table.")]
-FilterOption = Annotated[
-    str | None, typer.Option("--filter", help="Which filter of an lm-evaluation-harness log.")
-]
-MetricOption = Annotated[
-    str | None, typer.Option(help="Which metric of an lm-evaluation-harness log says what is right.")
-]
-
-
-@curves_app.command("build")
-def curves_build(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATHS...", help="Files of raw evaluations, or folders of them.")
-    ],
-    benchmark: Annotated[str, typer.Option(help="What the questions are from.")],
-    method: Annotated[
-        list[str] | None,
-        typer.Option(help="How compute is spent; give it again for another. Left out: majority_voting."),
-    ] = None,
-    levels: Annotated[str, typer.Option(help="Numbers of samples.")] = "1,4,8,16,32,64",
-    bins: Annotated[int, typer.Option(help="Bins of reasoning effort.")] = 5,
-    draws: Annotated[int, typer.Option(help="Resamplings of the questions.")] = 2000,
-    seed: Annotated[int, typer.Option(help="Of the resamplings.")] = 1,
-    format_: FormatOption = "auto",
-    filter_: FilterOption = None,
-    metric: MetricOption = None,
-    characters_per_token: Annotated[
-        float | None, typer.Option(help="Estimate tokens of an lm-evaluation-harness log without them.")
-    ] = None,
-    max_tokens: Annotated[
-        float | None, typer.Option(help="At which samples were cut off, where file names do not say.")
-    ] = None,
-    rename: Annotated[
-        list[str] | None, typer.Option(help="A=B calls model (or file) A B; give it again for another.")
-    ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse if anything is wrong in a file.")] = False,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes that read; left out: one per processor.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="The curve file to write.")] = Path("my_curves.csv"),
-    json_: JsonOption = False,
-) -> None:
-    """Turn raw evaluations into a curve file with intervals, draws and provenance."""
-    from market_sim.economy.raw_formats import LmEvalChoice
-    from market_sim.experiments.built_curves import check_place
-    from market_sim.experiments.curves import build_curves
-    from market_sim.experiments.surveys import processors
-
-    check_place(out)
-    with screen.reading(quiet=json_) as progress:
-        built = build_curves(
-            paths,
-            benchmark=benchmark,
-            methods=method or ["majority_voting"],
-            levels=[_whole(part, "--levels", "1,4,8") for part in levels.split(",")],
-            bins=bins,
-            draws=draws,
-            seed=seed,
-            format=format_,
-            choice=LmEvalChoice(filter=filter_, metric=metric, characters_per_token=characters_per_token),
-            token_limit=max_tokens,
-            rename=_renames(rename or []),
-            strict=strict,
-            workers=processors() if workers is None else workers,
-            progress=progress,
-        )
-        files = built.write(out)
-    if json_:
-        _print_json(built.to_dict() | {"files": [str(path) for path in files]})
-    else:
-        screen.show_built_curves(built)
-        screen.show_files(files)
-
-
-@curves_app.command("check")
-def curves_check(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATHS...", help="Curve files, raw evaluations, folders of them.")
-    ],
-    format_: FormatOption = "auto",
-    filter_: FilterOption = None,
-    metric: MetricOption = None,
-    json_: JsonOption = False,
-) -> None:
-    """Say what files are and what is wrong in them; exit 1 if anything is."""
-    from market_sim.economy.raw_formats import LmEvalChoice
-    from market_sim.experiments.check_curves import check_files
-
-    choice = LmEvalChoice(filter=filter_, metric=metric)
-    with screen.reading(quiet=json_) as progress:
-        checked = check_files(paths, format=format_, choice=choice, progress=progress)
-    if json_:
-        _print_json({"files": [each.to_dict() for each in checked]})
-    else:
-        screen.show_checked_files(checked)
-    if any(each.troubles for each in checked):
-        raise typer.Exit(1)
-
-
-@curves_app.command("show")
-def curves_show(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A curve file.")],
-    out: Annotated[Path, typer.Option(help="Where the figure goes.")] = Path("runs/out/curves"),
-    json_: JsonOption = False,
-) -> None:
-    """Print a curve file as a table and draw accuracy against tokens."""
-    from market_sim.economy.quality import read_curves
-    from market_sim.experiments.curve_figures import curve_table, write_curve_figures
-
-    curves = read_curves(file)
-    files = write_curve_figures(curves, file, out)
-    rows = curve_table(curves)
-    if json_:
-        _print_json({"curves": rows, "files": [str(path) for path in files]})
-    else:
-        screen.show_curves(rows)
-        screen.show_files(files)
 
 
 @app.command()
@@ -443,7 +318,7 @@ def serve(
     """Serve the interactive page to browsers on this machine; Ctrl-C stops it."""
     from market_sim.page import server
 
-    server.serve(scenario, host, port, say=screen.say, name=name)
+    server.serve(scenario, host, port, say=terminal.say, name=name)
 
 
 @app.command("list")
@@ -458,9 +333,9 @@ def list_(
         raise not_one_of("list", what, CATALOGUES)
     rows = CATALOGUES[what]()
     if json_:
-        _print_json({what: rows})
+        print_json({what: rows})
         return
-    screen.show_list(rows)
+    terminal.show_list(rows)
 
 
 def _of_draws(
@@ -488,29 +363,3 @@ def _betas(text: str) -> list[float]:
                 f"--beta: {part.strip()!r} is not a number; wanted is a list like 200,1000"
             ) from None
     return betas
-
-
-def _whole(text: str, option: str, example: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise InputError(
-            f"{option}: {text.strip()!r} is not a whole number; wanted is a list like {example}"
-        ) from None
-
-
-def _renames(texts: list[str]) -> dict[str, str]:
-    """New names by old ones, from texts like "A=B"."""
-    found: dict[str, str] = {}
-    for text in texts:
-        old, equals, new = (part.strip() for part in text.partition("="))
-        if not (old and equals and new):
-            raise InputError(f"--rename: {text!r} is not OLD=NEW")
-        if old in found:
-            raise InputError(f"--rename names {old!r} twice")
-        found[old] = new
-    return found
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    print(json.dumps(data, allow_nan=False))

@@ -1,0 +1,1 @@
+"""What the command line shows a person.  No science here either."""
