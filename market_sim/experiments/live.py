@@ -11,7 +11,6 @@ A live market is a scenario and nothing else: a policy changed on the way become
 
 import csv
 import io
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,8 @@ from market_sim.economy.regimes import REGIMES
 from market_sim.errors import InputError, named
 from market_sim.experiments import store
 from market_sim.experiments.compare import TITLES
+from market_sim.experiments.run import Progress
+from market_sim.experiments.running_log import RunningLog
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
 from market_sim.experiments.solve import load_market, solve
 from market_sim.experiments.timeline import timeline_of
@@ -167,6 +168,7 @@ class LiveMarket:
         market = timeline.first.market
         self.history = History(market.tasks, market.providers)
         self.yardsticks = yardsticks_of(scenario)
+        self.log: RunningLog | None = None
         self._look()
 
     @property
@@ -196,6 +198,8 @@ class LiveMarket:
         row = {name: getattr(record.row, name) for name in ROUND_COLUMNS}
         self.history.add(row, rows | {"profit_usd": rows["profit_usd"] / people})
         self.model.forget()  # the history has what is shown, and the scenario gives the rest again
+        if self.log is not None:
+            self.log.add(record)
 
     def switch(self, regime: str) -> None:
         """Let another regime begin with the next round, as an event of the scenario.
@@ -223,6 +227,41 @@ class LiveMarket:
     def played(self) -> Scenario:
         """The scenario of what was played so far: as many rounds, and the events among them."""
         return changed(self.scenario, rounds=max(self.round, 1))
+
+    def save(self, out: Path, progress: Progress | None = None) -> None:
+        """Keep every round on disk as it is played; those that were already are played again for it.
+
+        out  where `finish` puts the run folder
+        Raises InputError where it cannot be written.
+        """
+        timeline = timeline_of(self.scenario)
+        again = MarketModel.from_parts(timeline.first, timeline.later)
+        log = RunningLog(out, self.market.tasks, self.market.providers)
+        try:
+            log.add(again.record)
+            for done in range(self.round):
+                again.step()
+                again.forget()
+                log.add(again.record)
+                if progress is not None:
+                    progress(done + 1, self.round)
+        except BaseException:
+            log.discard()
+            raise
+        self.log = log
+
+    def finish(self) -> Path | None:
+        """Put what `save` kept into a run folder, and keep no more; None where nothing was played or kept.
+
+        Raises InputError where the folder cannot be written; its sentence says where the rows are.
+        """
+        log, self.log = self.log, None
+        if log is None:
+            return None
+        if self.round == 0:
+            log.discard()
+            return None
+        return log.finish(self.played(), self.model.parts)
 
 
 class Replay:
@@ -297,126 +336,6 @@ def yardsticks_of(scenario: Scenario) -> Yardsticks:
             why_none="with several benchmarks equilibria are listed on the page of exact analysis"
         )
     return Yardsticks(equilibria=tuple(profile.welfare for profile in solutions[0].equilibria))
-
-
-# --- What a page may open ---------------------------------------------------------------------------
-
-MOST_PEOPLE_WATCHED = 200_000
-"""A page steps several times a second, and more people one by one would take gigabytes."""
-
-
-MOST_BYTES = 1_000_000
-"""Of a scenario file that is sent."""
-
-
-def check_harmless(scenario: Scenario, root: Path) -> Scenario:
-    """The scenario, if a page may play it for a stranger: no code from outside, no file outside `root`.
-
-    Raises InputError otherwise, and for more people than a page can play.
-    """
-    where = scenario.where
-    for key in ("learning", "auction_learning"):
-        learning = getattr(scenario.providers, key)
-        for choice in (learning.others, *learning.by_model.values()):
-            if choice is not None and ":" in choice.rule:
-                raise InputError(
-                    f"{where}: providers.{key}: {choice.rule!r} is a rule from outside, which is a program; "
-                    "this page runs none, market-sim run does"
-                )
-    network = scenario.users.network or {}
-    for key, file in (
-        ("market.curves", scenario.market.curves),
-        ("users.types", scenario.users.types),
-        ("users.network.file", network.get("file")),
-    ):
-        if file is not None:
-            inside(scenario.folder / str(file), root, f"{where}: {key} = {str(file)!r}")
-    return check_watchable(scenario)
-
-
-def check_watchable(scenario: Scenario) -> Scenario:
-    """The scenario.  Raises InputError for more people than a page can play."""
-    if scenario.users.one_by_one:
-        people = round(scenario.users.count * scenario.most_demand)
-        if people > MOST_PEOPLE_WATCHED:
-            raise InputError(
-                f"{scenario.where}: users.count: {people:,} are too many to watch one by one (at most "
-                f"{MOST_PEOPLE_WATCHED:,}); use segments, or market-sim run"
-            )
-    return scenario
-
-
-def inside(path: Path, root: Path, where: str) -> Path:
-    """The path, resolved.  Raises InputError where it leads out of the folder `root`, links followed."""
-    try:
-        resolved = path.resolve()
-    except (OSError, RuntimeError, ValueError):
-        raise InputError(f"{where} is not a path") from None
-    if not resolved.is_relative_to(root.resolve()):
-        raise InputError(f"{where} is outside {root}, and this page opens only what lies there")
-    return resolved
-
-
-def uploaded_scenario(name: str, content: bytes, root: Path) -> Scenario:
-    """A scenario that somebody sent: checked, and harmless.  Files it names are looked for in `root`."""
-    if len(content) > MOST_BYTES:
-        raise InputError(f"{name}: has {len(content):,} bytes; a scenario has at most {MOST_BYTES:,}")
-    try:
-        data = tomllib.loads(content.decode("utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InputError(f"{name}: is not a text file (a scenario in TOML is wanted)") from None
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: is not TOML: {error}") from None
-    if not data:
-        raise InputError(f"{name}: is empty; a scenario needs at least a name")
-    return check_harmless(scenario_from(data, name, root), root)
-
-
-def scenario_from(data: Mapping[str, object], where: str, folder: Path) -> Scenario:
-    """A scenario from a dictionary, called `where` in sentences, its files being in `folder`."""
-    try:
-        scenario = load_scenario(data)
-    except InputError as error:
-        raise InputError(f"{where}: {str(error).removeprefix('scenario: ')}") from None
-    scenario._where, scenario._folder = where, folder
-    return scenario
-
-
-def scenarios_in(root: Path) -> list[Path]:
-    """Scenario files directly in a folder."""
-    return sorted(path for path in root.glob("*.toml") if path.is_file())
-
-
-def runs_in(root: Path) -> list[Path]:
-    """Complete run folders below a folder, the newest first."""
-    if not root.is_dir():
-        return []
-    found = [path for path in store.complete_folders(root) if (path / "rounds.parquet").exists()]
-    return sorted(found, key=lambda path: (path / store.MANIFEST).stat().st_mtime, reverse=True)
-
-
-def open_scenario(path: Path, root: Path) -> Scenario:
-    """A scenario file under `root`.  Raises InputError for one outside, or that may do harm."""
-    resolved = inside(path, root, str(path))
-    try:
-        scenario = load_scenario(resolved)
-    except InputError as error:  # strangers need not know where the folder lies
-        raise InputError(str(error).replace(str(resolved), str(path))) from None
-    scenario._where = str(path)
-    return check_harmless(scenario, root)
-
-
-def open_run(path: Path, root: Path) -> Replay:
-    """A finished run under `root`, for replay.
-
-    Raises InputError for one outside, with files that lead outside, or whose scenario may do harm.
-    """
-    folder = inside(path, root, str(path))
-    if store.manifest_of(folder) is None:
-        raise InputError(f"{path}: is not a complete run")
-    for name in ("rounds.parquet", "providers.parquet", store.MANIFEST):
-        inside(folder / name, root, f"{path}: {name}")
-    return Replay(folder, open_scenario(path / "scenario.toml", root))
 
 
 def rows_table(seen: Seen) -> dict[str, Array]:

@@ -1,7 +1,7 @@
 """One run of a scenario: rows, and the folder that keeps them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,12 @@ from market_sim.experiments.build import (
     resolved,
     to_toml,
 )
-from market_sim.experiments.reached import Reached, defined, reached_by
+from market_sim.experiments.play import reached_since
+from market_sim.experiments.reached import Reached, defined
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
-from market_sim.experiments.timeline import timeline_of
+from market_sim.experiments.timeline import Timeline, timeline_of
 from market_sim.simulation.model import MarketModel
+from market_sim.theory.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -140,12 +142,11 @@ def run(
     """
     scenario = changed(load_scenario(scenario), seed=seed, rounds=rounds, regime__kind=regime)
     timeline = timeline_of(scenario)
-    parts, market = timeline.first, timeline.first.market
     digest = fingerprint(scenario, timeline.markets)
     last_event = max(timeline.later, default=0)
     folder = None
     if out is not None:
-        folder = Path(out) / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
+        folder = folder_of(Path(out), scenario, digest)
 
     def result(tables: dict[str, dict[str, np.ndarray]], reached: Reached, *, reused: bool) -> Run:
         return Run(
@@ -166,44 +167,62 @@ def run(
         kept = {table: store.read_table(folder / f"{table}.parquet") for table in ("rounds", "providers")}
         return result(kept, store.read_json(folder / CONVERGENCE, Reached.from_dict), reused=True)
     started, clock = datetime.now(UTC), time.perf_counter()
-    model = MarketModel.from_parts(parts, timeline.later)
+    model = MarketModel.from_parts(timeline.first, timeline.later)
     for done in range(scenario.rounds):
         model.step()
         if progress is not None:
             progress(done + 1, scenario.rounds)
-    tables = {"rounds": model.recorder.rounds(), "providers": model.recorder.providers()}
-    if scenario.output.requests:
-        tables["requests"] = model.recorder.requests()
-    last = min(last_event, scenario.rounds - 1)  # there is at least one round to measure
-    since = {name: column[last:] for name, column in tables["rounds"].items()}
-    reached = reached_by(model.parts, model.recorder.actions()[last:], since)
-
+    tables = model.recorder.tables()
+    reached = reached_since(timeline, model.parts, model.recorder.actions(), tables["rounds"])
     if folder is not None:
-        end = timeline.last
-        manifest = {
-            "scenario": scenario.name,
-            "regime": end.regime.name,
-            "regime_at_first": scenario.regime.kind,
-            "last_event": last_event,
-            "seed": scenario.seed,
-            "versions": store.versions(),
-            "git_commit": store.git_commit(),
-            "started": started.isoformat(timespec="seconds"),
-            "optimum_kind": end.regime.best_welfare(end.regime, end.open_market, 0, end.askers[0])[1],
-            "wall_time_s": round(time.perf_counter() - clock, 3),
-            "rows": {table: len(columns["round"]) for table, columns in tables.items()},
-            "complete": True,
-        }
-
-        def write(draft: Path) -> None:
-            (draft / "scenario.toml").write_text(to_toml(resolved(scenario, market)), encoding="utf-8")
-            for table, columns in tables.items():
-                store.write_table(draft / f"{table}.parquet", columns)
-            store.write_json(draft / CONVERGENCE, reached.to_dict())
-            store.write_json(draft / store.MANIFEST, manifest)
-
-        store.write_folder(folder, write)
+        write_run(folder, scenario, timeline, tables, reached, started, time.perf_counter() - clock)
     return result(tables, reached, reused=False)
+
+
+def folder_of(out: Path, scenario: Scenario, digest: str) -> Path:
+    """Where a run is kept; digest: the fingerprint of its resolved scenario."""
+    return out / scenario.name / f"{scenario.regime.kind}-seed{scenario.seed}-{digest}"
+
+
+def write_run(
+    folder: Path,
+    scenario: Scenario,
+    timeline: Timeline,
+    tables: Mapping[str, Mapping[str, Array]],
+    reached: Reached,
+    started: datetime,
+    wall_time_s: float,
+) -> None:
+    """Put a run folder in place, whole or not at all (docs/formats.md).
+
+    tables  columns of rounds and providers, and of requests where they were kept
+    Raises InputError where it cannot be written.
+    """
+    end = timeline.last
+    manifest = {
+        "scenario": scenario.name,
+        "regime": end.regime.name,
+        "regime_at_first": scenario.regime.kind,
+        "last_event": max(timeline.later, default=0),
+        "seed": scenario.seed,
+        "versions": store.versions(),
+        "git_commit": store.git_commit(),
+        "started": started.isoformat(timespec="seconds"),
+        "optimum_kind": end.regime.best_welfare(end.regime, end.open_market, 0, end.askers[0])[1],
+        "wall_time_s": round(wall_time_s, 3),
+        "rows": {table: len(columns["round"]) for table, columns in tables.items()},
+        "complete": True,
+    }
+
+    def write(draft: Path) -> None:
+        text = to_toml(resolved(scenario, timeline.first.market))
+        (draft / "scenario.toml").write_text(text, encoding="utf-8")
+        for table, columns in tables.items():
+            store.write_table(draft / f"{table}.parquet", columns)
+        store.write_json(draft / CONVERGENCE, reached.to_dict())
+        store.write_json(draft / store.MANIFEST, manifest)
+
+    store.write_folder(folder, write)
 
 
 def load_run(folder: Path | str) -> Run:

@@ -11,19 +11,18 @@ import solara
 
 from market_sim.errors import InputError
 from market_sim.experiments.build import resolved, to_toml
-from market_sim.experiments.live import (
+from market_sim.experiments.live import LiveMarket, csv_of
+from market_sim.experiments.run import run
+from market_sim.experiments.scenario import Scenario
+from market_sim.experiments.solve import load_market
+from market_sim.experiments.visitors import (
     MOST_BYTES,
-    LiveMarket,
-    csv_of,
     open_run,
     open_scenario,
     runs_in,
     scenarios_in,
     uploaded_scenario,
 )
-from market_sim.experiments.run import run
-from market_sim.experiments.scenario import Scenario
-from market_sim.experiments.solve import load_market
 from market_sim.page.choices import regime_title, scenario_of
 from market_sim.page.desk import Desk
 

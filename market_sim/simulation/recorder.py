@@ -13,7 +13,7 @@ REQUEST_COLUMNS = tuple(field.name for field in fields(RequestRows))
 
 
 class Recorder:
-    """Keeps every record of a run by column; `rounds()`, `providers()` and `requests()` give the tables."""
+    """Keeps every record of a run by column; `tables()` gives them."""
 
     def __init__(self, tasks: tuple[str, ...], providers: tuple[str, ...]) -> None:
         self._tasks = np.array(tasks)
@@ -36,6 +36,11 @@ class Recorder:
     def actions(self) -> Array:
         """What each provider stood at, (rounds, T, N)."""
         return np.stack(self._actions)
+
+    def tables(self) -> dict[str, dict[str, Array]]:
+        """rounds and providers, and requests where they were kept."""
+        kept = {"requests": self.requests()} if self._requests else {}
+        return {"rounds": self.rounds(), "providers": self.providers()} | kept
 
     def rounds(self) -> dict[str, Array]:
         """One row per round."""
