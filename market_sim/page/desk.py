@@ -5,6 +5,7 @@ has a desk of its own (`solara.use_memo`), so nothing is shared but the lock rou
 its settings in one place for the whole process.
 """
 
+import atexit
 import logging
 import threading
 import time
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
 from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
+from market_sim.experiments.run import Progress
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
 from market_sim.page.pictures import COUNTER, DRAWING, as_file, as_source
@@ -66,6 +68,7 @@ class Desk:
         self.speed = solara.reactive(10)
         self.problem = solara.reactive("")
         self.said = solara.reactive("")
+        self.saving, self.kept = solara.reactive(False), solara.reactive("")
         self.tab = solara.reactive(0)
         self.next_regime = solara.reactive("second_price_auction")
         self._market = threading.RLock()
@@ -166,14 +169,49 @@ class Desk:
 
         self.guarded(put)
 
+    def save(self, wanted: bool, progress: Progress | None = None) -> None:
+        """Keep every round on disk as it is played, from the first; or no more, and have the run folder.
+
+        Raises InputError where it cannot be written.
+        """
+        self.pause()
+        with self._market:
+            self.saving.set(False)
+            self._finish()
+            player = self.player.value
+            if wanted and isinstance(player, LiveMarket):
+                player.save(self.folder, progress)
+                self.saving.set(True)
+                atexit.register(self.close)
+
+    @property
+    def folder(self) -> Path:
+        """Where run folders go."""
+        return self.root / "out"
+
+    def _finish(self) -> None:
+        """The run folder of what was saved."""
+        player = self.player.value
+        folder = player.finish() if isinstance(player, LiveMarket) else None
+        if folder is not None:
+            self.kept.set(f"Kept, every round of it, in {folder}.")
+
     def seen(self, *_: Any) -> None:
         """The browser shows the last frame."""
         self._seen.set()
 
     def close(self) -> None:
-        """The visitor has left."""
+        """The visitor has left, or the server is stopped."""
         self.closed = True
         self._turn = None
+        atexit.unregister(self.close)
+        with self._market:
+            player = self.player.value
+            if isinstance(player, LiveMarket):
+                try:
+                    player.finish()
+                except InputError as error:
+                    logger.error("%s", error)
 
     @property
     def changed(self) -> bool:
@@ -184,6 +222,9 @@ class Desk:
 
     def _begin(self, player: Player) -> None:
         with COUNTER.pressed(), self._market:
+            self._finish()
+            if self.saving.value and isinstance(player, LiveMarket):
+                player.save(self.folder)
             parts = player.model.parts if isinstance(player, LiveMarket) else None
             self._portrait = None if parts is None else portrait_of(parts)
             self._figure = None

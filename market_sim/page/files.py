@@ -40,7 +40,6 @@ class Drawer:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.progress: solara.Reactive[float | None] = solara.reactive(None)
-        self.kept = solara.reactive("")
 
     # --- in -----------------------------------------------------------------------------------------
 
@@ -115,24 +114,35 @@ class Drawer:
 
     def keep(self) -> None:
         """Play the same rounds into a run folder, in the background."""
+        self._in_background(self._keep)
+
+    def save(self, wanted: bool) -> None:
+        """Keep every round as it is played, or no more; rounds that were played are played again first."""
+        self._in_background(lambda: self.desk.save(wanted, self._on_round))
+
+    def _in_background(self, action: Callable[[], None]) -> None:
+        """Do one thing at a time, with a bar that shows how far it is."""
+
+        def work() -> None:
+            try:
+                self.desk.guarded(action)
+            finally:
+                self.progress.set(None)
+
         if self.progress.value is None:
             self.progress.set(0.0)
-            threading.Thread(target=lambda: self.desk.guarded(self._keep), daemon=True).start()
+            threading.Thread(target=work, daemon=True).start()
+
+    def _on_round(self, done: int, total: int) -> None:
+        if done == total or done % max(total // 50, 1) == 0:
+            self.progress.set(100.0 * done / total)
 
     def _keep(self) -> None:
-        try:
-            player = self.desk.player.value
-            if not isinstance(player, LiveMarket):
-                raise InputError("This run is kept already")
-
-            def on_round(done: int, total: int) -> None:
-                if done == total or done % max(total // 50, 1) == 0:
-                    self.progress.set(100.0 * done / total)
-
-            result = run(player.played(), out=self.desk.root / "out", progress=on_round)
-            self.kept.set(f"Kept, every round of it, in {result.folder}.")
-        finally:
-            self.progress.set(None)
+        player = self.desk.player.value
+        if not isinstance(player, LiveMarket):
+            raise InputError("This run is kept already")
+        result = run(player.played(), out=self.desk.folder, progress=self._on_round)
+        self.desk.kept.set(f"Kept, every round of it, in {result.folder}.")
 
 
 @solara.component
@@ -190,30 +200,46 @@ def TakeOut(drawer: Drawer) -> None:
             with solara.FileDownload(data, filename):
                 solara.Button(label, icon_name=icon, outlined=True)
             solara.Text(about, classes=["ms-help"])
+    busy = drawer.progress.value is not None or not isinstance(player, LiveMarket)
     with solara.Div(classes=["ms-file"]):
         solara.Button(
             "Keep as a run folder",
             icon_name="mdi-content-save-outline",
             outlined=True,
             on_click=drawer.keep,
-            disabled=drawer.progress.value is not None or not isinstance(player, LiveMarket),
+            disabled=busy,
             classes=["ms-keep"],
         )
         solara.Text(
             "Plays the same rounds again, which gives the same rows, and keeps them whole under runs/out.",
             classes=["ms-help"],
         )
+    with solara.Div(classes=["ms-file"]):
+        rv.Switch(
+            v_model=drawer.desk.saving.value,
+            on_v_model=drawer.save,
+            label="Save every round as it is played",
+            disabled=busy,
+            dense=True,
+            hide_details=True,
+            class_="ms-save",
+        )
+        solara.Text(
+            "Rows go to runs/out while you play. Turning this off, Reset, another scenario or leaving the "
+            "page makes a run folder of them.",
+            classes=["ms-help"],
+        )
     if drawer.progress.value is not None:
         rv.ProgressLinear(value=drawer.progress.value, height=6, rounded=True)
-    if drawer.kept.value:
-        solara.Text(drawer.kept.value, classes=["ms-said", "ms-kept"])
+    if drawer.desk.kept.value:
+        solara.Text(drawer.desk.kept.value, classes=["ms-said", "ms-kept"])
 
 
 @solara.component
 def BringIn(drawer: Drawer) -> None:
-    root = drawer.desk.root
+    root, kept = drawer.desk.root, drawer.desk.kept.value
     scenarios, _ = solara.use_state([path.name for path in scenarios_in(root)])
-    runs = solara.use_memo(lambda: [str(p.relative_to(root)) for p in runs_in(root)], [drawer.kept.value])
+    runs = solara.use_memo(lambda: [str(p.relative_to(root)) for p in runs_in(root)], [kept])
     Upload(
         label="Drop a scenario file (TOML) here, or click to choose one",
         most=MOST_BYTES,

@@ -129,6 +129,8 @@ def Status(desk: Desk) -> None:
             )
         if desk.said.value:
             solara.Text(desk.said.value, classes=["ms-said"])
+        if desk.saving.value:
+            solara.Text("Every round is saved.", classes=["ms-said"])
         if desk.ended.value:
             solara.Text("This is the last round of the run that is shown.", classes=["ms-said"])
         if desk.changed:

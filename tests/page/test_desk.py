@@ -10,6 +10,7 @@ from dataclasses import fields
 import pytest
 
 from market_sim.errors import InputError
+from market_sim.experiments import running_log, store
 from market_sim.experiments.live import LiveMarket, Replay
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.solve import solve
@@ -157,7 +158,7 @@ def test_saving_keeps_every_round_in_a_run_folder_that_can_be_replayed(desk, tmp
     drawer = Drawer(desk)
     drawer._keep()
     (folder,) = (path.parent for path in (tmp_path / "out").rglob("manifest.json"))
-    assert str(folder) in drawer.kept.value
+    assert str(folder) in desk.kept.value
     assert desk.replay(Replay(folder))
     for _ in range(7):
         desk.step()
@@ -172,6 +173,53 @@ def test_saving_keeps_every_round_in_a_run_folder_that_can_be_replayed(desk, tmp
     desk.choose("seed", 2)
     desk.reset()
     assert not isinstance(desk.player.value, Replay)
+
+
+def test_saving_goes_on_until_it_is_turned_off_and_makes_a_folder_of_every_run(desk, tmp_path):
+    def kept() -> list[int]:
+        manifests = [store.manifest_of(path.parent) for path in (tmp_path / "out").rglob("manifest.json")]
+        return sorted(each["rows"]["rounds"] - 1 for each in manifests)
+
+    desk.step()
+    desk.save(True)
+    for _ in range(2):
+        desk.step()
+    assert kept() == []
+    desk.reset()
+    assert kept() == [3]
+    assert desk.saving.value
+    for _ in range(4):
+        desk.step()
+    desk.save(False)
+    assert kept() == [3, 4]
+    assert not desk.saving.value
+    desk.step()
+    desk.reset()
+    desk.save(True)
+    desk.step()
+    desk.close()  # the browser was closed, or the server is stopped
+    assert kept() == [1, 3, 4]
+    assert not list((tmp_path / "out").glob(".playing-*"))
+
+
+def test_a_disk_that_is_full_while_saving_is_a_sentence_and_play_goes_on(desk, tmp_path, monkeypatch):
+    desk.save(True)
+    with monkeypatch.context() as patch:
+        patch.setattr(running_log, "CHUNK", 1)
+        patch.setattr(store, "write_table", full)
+        desk.step()
+        assert "cannot be written: No space left on device" in desk.problem.value
+        assert desk.player.value.round == 1
+        desk.reset()
+        assert "No space left on device" in desk.problem.value
+        desk.guarded(lambda: desk.save(False))
+    desk.reset()
+    assert desk.player.value.round == 0
+    assert not desk.problem.value
+
+
+def full(*_):
+    raise OSError(28, "No space left on device")
 
 
 def test_what_is_saved_as_a_scenario_is_what_the_controls_say(desk):

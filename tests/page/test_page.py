@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from market_sim.experiments.run import run
+from market_sim.experiments.run import load_run, run
 from market_sim.page.choices import CONTROLS
 from tests.page.browser import SOLARA_RUN, Visitor, chromium, new_context, serving, why_not
 
@@ -309,6 +309,32 @@ def test_what_was_played_is_kept_whole_and_can_be_replayed(visitor):
     visitor.wait_for_round(lambda number: number == 0)
     visitor.step(2)
     visitor.page.wait_for_selector('.ms-said:has-text("last round")')
+
+
+def test_rounds_are_saved_as_they_are_played_and_stand_on_the_disk_when_the_server_is_stopped(
+    context, tmp_path
+):
+    def kept() -> list[int]:
+        return sorted(len(load_run(path.parent).rounds["round"]) - 1 for path in out.rglob("manifest.json"))
+
+    out = tmp_path / "runs" / "out"
+    with serving(tmp_path) as server:
+        visitor = Visitor(context, server.address)
+        visitor.step(2)
+        visitor.open_tab("Files")
+        visitor.page.click(".ms-save .v-input--selection-controls__ripple")
+        visitor.page.wait_for_selector(".ms-save.v-input--is-label-active")
+        visitor.open_tab("Live market")
+        visitor.page.wait_for_selector('.ms-said:has-text("Every round is saved")')
+        visitor.step()
+        visitor.press("reset")
+        visitor.wait_for_round(lambda number: number == 0)
+        assert kept() == [3]
+        visitor.step(2)
+        assert not visitor.complaints
+    assert kept() == [2, 3]
+    assert not list(out.glob(".playing-*"))
+    visitor.close()
 
 
 CURSED = """
