@@ -7,7 +7,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from market_sim.errors import InputError, nearest
-from market_sim.experiments.scenario import Learning, Scenario, sections_in
+from market_sim.experiments.scenario import Learning, Scenario
+from market_sim.experiments.toml_files import sections_in
 
 Keys = tuple[str | int, ...]
 """Key by key, places in lists as numbers: ("users", "segments", 0, "beta")."""

@@ -21,10 +21,11 @@ import numpy as np
 from market_sim.errors import InputError, nearest
 from market_sim.experiments.designs import SAMPLED
 from market_sim.experiments.plugins import code_of, rule_from
-from market_sim.experiments.scenario import Scenario, load_scenario, read_toml, scenario_from, validated
+from market_sim.experiments.scenario import Scenario, load_scenario, scenario_from
 from market_sim.experiments.scenario_keys import Keys, path_of, put
 from market_sim.experiments.sweep_axes import Axis, axes_of, flat
 from market_sim.experiments.sweep_file import SweepFile
+from market_sim.experiments.toml_files import read_toml, validated
 
 FILES = (("market", "curves"), ("users", "types"), ("users", "network", "file"))
 """Keys of a scenario that name files."""

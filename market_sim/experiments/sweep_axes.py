@@ -10,7 +10,6 @@ import numpy as np
 
 from market_sim.errors import InputError
 from market_sim.experiments.designs import SAMPLED, crossed, rows_of, sampled, stretched
-from market_sim.experiments.scenario import validated
 from market_sim.experiments.scenario_keys import (
     SECTIONS,
     Keys,
@@ -19,6 +18,7 @@ from market_sim.experiments.scenario_keys import (
     takes_whole_numbers,
 )
 from market_sim.experiments.sweep_file import MOST_RUNS, Range, SweepFile
+from market_sim.experiments.toml_files import validated
 from market_sim.theory.arrays import Array
 
 RANGE_KEYS = {"from", "to", "steps", "scale"}

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from market_sim.experiments.designs import SAMPLED, Kind, Scale
+from market_sim.experiments.toml_files import NAME
 
 MOST_RUNS = 10_000_000
-NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 
 
 class _Table(BaseModel):
