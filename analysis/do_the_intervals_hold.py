@@ -18,7 +18,6 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
-from market_sim import screen
 from market_sim.errors import InputError
 from market_sim.experiments.claims.band import check_draws, settings_of
 from market_sim.experiments.claims.coverage import (
@@ -34,6 +33,7 @@ from market_sim.experiments.claims.coverage import (
 )
 from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.figures import BAD, INK, METHOD_NAMES, new_figure, say, styled
+from market_sim.screen import terminal
 from market_sim.theory.inference import mean_difference, share_interval
 
 TITLES = {
@@ -190,7 +190,7 @@ def main() -> None:
             value = getattr(options, name)
             if value is not None and not least <= value <= most:
                 raise InputError(f"--{name} {value} is not allowed; it must be from {least} to {most:,}")
-        with screen.progress("do the intervals hold", quiet=False, of="evaluations") as progress:
+        with terminal.progress("do the intervals hold", quiet=False, of="evaluations") as progress:
             found = coverage(
                 [
                     paper_setting(*setting, most_samples=options.samples, n_questions=options.questions)
