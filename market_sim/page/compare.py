@@ -157,8 +157,11 @@ def Compare(bench: Bench) -> None:
             "settings at the left. Numbers are means over the second half of the rounds.",
             classes=["ms-about"],
         )
-        if running:
-            rv.ProgressLinear(value=bench.progress.value or 0.0, height=6, rounded=True)
+        # A place of its own: what follows would move up when the bar goes, and be made anew, with what a
+        # visitor just pressed there lost.
+        with solara.Div(style={"height": "6px"}):
+            if running:
+                rv.ProgressLinear(value=bench.progress.value or 0.0, height=6, rounded=True)
         if bench.shown.value is not None:
             Result(bench.shown.value)
 
