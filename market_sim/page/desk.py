@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
-from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
 from market_sim.page.pictures import COUNTER, DRAWING, as_file, as_source
@@ -281,7 +281,7 @@ class Desk:
             player.history.seen(),
             Crowd(place=portrait.place, links=portrait.links),
             player.yardsticks,
-            level_label(market.methods),
+            market.methods,
             market.compute_level[market.offered],
             player.scenario.regime.kind,
             heading,
