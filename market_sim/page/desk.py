@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -169,6 +170,10 @@ class Desk:
     def seen(self, *_: Any) -> None:
         """The browser shows the last frame."""
         self._seen.set()
+
+    def still(self) -> AbstractContextManager[object]:
+        """Held while something is read that would otherwise be played on meanwhile."""
+        return self._market
 
     def close(self) -> None:
         """The visitor has left."""
