@@ -213,14 +213,26 @@ def log_axis(axis: Any) -> None:
 
 
 def level_axis(axis: Any, levels: Array) -> None:
-    """Ticks at the compute levels themselves; in doublings where they span more than a factor of eight."""
+    """Ticks at the compute levels themselves, but none whose number would touch the one before it; in
+    doublings where they span more than a factor of eight."""
     levels = np.unique(levels)
+    place = levels
     if levels[-1] / levels[0] > 8:
         axis._set_axes_scale("log", base=2)
+        place = np.log2(levels)
     if len(levels) <= 10:
-        axis.set_major_locator(FixedLocator(levels.tolist()))
+        axis.set_major_locator(FixedLocator(levels[_apart(place, 0.12)].tolist()))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(lambda level, _: f"{level:g}"))
+
+
+def _apart(places: Array, share: float) -> list[int]:
+    """Which of ascending places to keep: those at least a share of the whole span past the last one kept."""
+    kept = [0]
+    for k in range(1, len(places)):
+        if places[k] - places[kept[-1]] >= share * (places[-1] - places[0]):
+            kept.append(k)
+    return kept
 
 
 def staircases(ax: Axes, x: Array, levels: Mapping[str, Array]) -> None:
@@ -305,7 +317,7 @@ def surplus_bars(rows: Sequence[SurplusSplit], heading: str = "") -> Figure:
     ax.vlines(first_best, places - 0.42, places + 0.42, color=INK, lw=1.6)
     ax.axvline(0, color=INK, lw=0.8)
     for column, (name, amount, colour, hatch) in enumerate(parts):
-        _write_column(table, column, name, amount, MUTED if hatch else colour)
+        _write_column(table, column, name, amount, colour, hatch)
     table.set_xlim(-0.5, len(parts) - 0.5)
     table.axis("off")
     ax.set_yticks(places, [row.name for row in rows])
@@ -326,14 +338,21 @@ def _stack(ax: Axes, places: Array, parts: Sequence[tuple[Array, str, str]]) -> 
     right, left = np.zeros(len(places)), np.zeros(len(places))
     for amount, colour, hatch in parts:
         start = np.where(amount >= 0, right, left)
-        ax.barh(places, amount, left=start, height=0.62, color=colour, hatch=hatch, ec="white", lw=0.8)
+        ax.barh(places, amount, left=start, height=0.62, **_part(colour, hatch))
         right, left = right + np.maximum(amount, 0), left + np.minimum(amount, 0)
     return float(left.min())
 
 
-def _write_column(ax: Axes, x: int, name: str, amounts: Array, colour: str) -> None:
-    """A column of numbers beside the bars, under a name that is their legend."""
-    ax.text(x, -0.55, f"{name} ■", ha="center", va="bottom", color=colour, weight="bold", fontsize=7.5)
+def _part(colour: str, hatch: str) -> dict[str, Any]:
+    """How a part of a bar looks, and its square in the legend."""
+    return {"fc": colour, "hatch": hatch, "ec": "white", "lw": 0.8}
+
+
+def _write_column(ax: Axes, x: int, name: str, amounts: Array, colour: str, hatch: str) -> None:
+    """A column of numbers beside the bars, under a name and a square that are the bars' legend."""
+    ax.barh(-0.6, 0.4, left=x - 0.2, height=0.18, clip_on=False, **_part(colour, hatch))
+    dark = MUTED if hatch else colour
+    ax.text(x, -0.74, name, ha="center", va="bottom", color=dark, weight="bold", fontsize=7.5)
     for place, amount in enumerate(amounts):
         ax.text(x, place, _money(float(amount)), ha="center", va="center")
 

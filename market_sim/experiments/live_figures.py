@@ -7,6 +7,7 @@ as drawing everything, and the saved figure is the same artists drawn whole.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from market_sim.experiments.figures import (
     BAD,
     INK,
     LOST,
+    METHOD_NAMES,
     MUTED,
     PROVIDERS,
     USD_LABEL,
@@ -48,6 +50,9 @@ SCREEN_DPI = 125
 
 EQUILIBRIUM = "#7a4fb5"
 
+DASHES: tuple[Any, ...] = ("-", (0, (3, 1)), (0, (1, 1)))
+"""Lines of providers by their method, where there are several."""
+
 SHORT_UNIT = "USD per 1,000"
 """In titles; the axis beside them says of what."""
 
@@ -60,9 +65,11 @@ def level_label(methods: Iterable[str]) -> str:
     >>> level_label(["majority_voting", "best_of_n"])
     'samples'
     """
-    return " or ".join(
-        dict.fromkeys("effort bin" if method == "reasoning_effort" else "samples" for method in methods)
-    )
+    return " or ".join(dict.fromkeys(map(_unit_of, methods)))
+
+
+def _unit_of(method: str) -> str:
+    return "effort bin" if method == "reasoning_effort" else "samples"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,6 +94,7 @@ class Customers:
 class LiveFigure:
     """Nine panels of one market.  `show` brings them up to date, `png` gives them as they are on screen.
 
+    methods        how each provider spends compute, N names
     heading, note  above and below the panels, where the figure is for a file; one has both or neither
     """
 
@@ -95,13 +103,14 @@ class LiveFigure:
         seen: Seen,
         crowd: Crowd,
         yardsticks: Yardsticks,
-        level_label: str,
+        methods: Sequence[str],
         levels: Array,
         regime: str,
         heading: str = "",
         note: str = "",
     ) -> None:
-        self._names, self._yardsticks, self._level_label = seen.names, yardsticks, level_label
+        self._names, self._yardsticks, self._methods = seen.names, yardsticks, methods
+        self._dashes = dict(zip(dict.fromkeys(methods), cycle(DASHES), strict=False))
         self._first_regime = regime
         self._order = [seen.names.index(name) for name in in_family_order(seen.names)]
         self._moving: list[Artist] = []
@@ -120,22 +129,23 @@ class LiveFigure:
     # --- made once ----------------------------------------------------------------------------------
 
     def _lay_out(self, seen: Seen, crowd: Crowd, levels: Array, above: float, below: float) -> None:
-        entries = len(seen.names) + 1
-        columns = min(entries, 7)
-        legend_rows = max(-(-entries // columns), NOTE.count("\n") + 1)
+        handles = self._legend_of_all()
+        columns = min(len(handles), 6)
+        legend_rows = max(-(-len(handles) // columns), NOTE.count("\n") + 1)
         height = self.figure.get_figheight()
+        several = len(seen.tasks) > 1
         grid = self.figure.add_gridspec(
             3,
             3,
             width_ratios=(5, 4.2, 3),
             left=0.058,
             right=0.985,
-            top=1 - (0.28 + 0.17 * legend_rows + above) / height,
+            top=1 - (0.28 + 0.14 * several + 0.17 * legend_rows + above) / height,
             bottom=(0.38 + below) / height,
             wspace=0.24,
             hspace=0.42,
         )
-        ladders = grid[0, 0].subgridspec(len(seen.tasks), 1, hspace=0.12)
+        ladders = grid[0, 0].subgridspec(1, len(seen.tasks), wspace=0.08)
         self._ladders = [self.figure.add_subplot(ladders[t]) for t in range(len(seen.tasks))]
         self._share = self.figure.add_subplot(grid[0, 1])
         self._users = self.figure.add_subplot(grid[0, 2])
@@ -155,8 +165,9 @@ class LiveFigure:
             self._right,
             self._tokens,
         ]
+        above_more = (self._welfare, self._money, *(self._ladders if several else ()))
         self._titles = {
-            ax: self._animated(ax, Title(ax, 17 if ax in (self._welfare, self._money) else 5))
+            ax: self._animated(ax, Title(ax, 17 if ax in above_more else 5))
             for ax in (self._ladders[0], *self._timed[len(self._ladders) :], self._users)
         }
         self._draw_ladders(seen, levels)
@@ -173,17 +184,13 @@ class LiveFigure:
                 ax.set_xlabel("round", labelpad=1)
             else:
                 ax.tick_params(labelbottom=False)  # the same rounds as below
-        handles = [
-            Line2D([], [], marker="s", ls="none", ms=6, color=colour_of(name), label=name)
-            for name in in_family_order(self._names)
-        ]
-        handles.append(Line2D([], [], marker="s", ls="none", ms=6, color=LOST, label="buys nothing"))
         self.figure.legend(
             handles=handles,
             loc="upper left",
             ncols=columns,
             borderaxespad=0.1,
             handletextpad=0.1,
+            handlelength=1.6,
             columnspacing=1.2,
             labelspacing=0.3,
             bbox_to_anchor=(0.045, 1 - above / height),
@@ -197,6 +204,28 @@ class LiveFigure:
             fontsize=7,
             color=MUTED,
         )
+
+    def _legend_of_all(self) -> list[Line2D]:
+        """A square for each model and, where there are several methods, a kind of line for each."""
+        labels = {
+            self._names[i].removesuffix(f" ({self._methods[i]})"): colour_of(self._names[i])
+            for i in self._order
+        } | {"buys nothing": LOST}
+        squares = [
+            Line2D([], [], marker="s", ls="none", ms=6, color=colour, label=label)
+            for label, colour in labels.items()
+        ]
+        kinds = [
+            Line2D([], [], color=INK, lw=1.3, ls=dashes, label=METHOD_NAMES.get(method, method))
+            for method, dashes in self._dashes.items()
+        ]
+        return squares + (kinds if len(kinds) > 1 else [])
+
+    def _provider_lines(self, ax: Axes, width: float) -> list[Line2D]:
+        return [
+            self._line(ax, color=colour_of(self._names[i]), lw=width, ls=self._dashes[self._methods[i]])
+            for i in self._order
+        ]
 
     def _animated[A: Artist](self, ax: Axes, artist: A) -> A:
         """Keep an artist among those that change from frame to frame."""
@@ -220,11 +249,13 @@ class LiveFigure:
             ax.set_ylim(
                 (room[0] / 1.35, room[1] * 1.35) if self._doubling else (room[0] - 0.5, room[1] + 0.5)
             )
-            label = self._level_label if len(seen.tasks) == 1 else task
-            ax.set_ylabel(label, labelpad=2)
-            self._stairs.append(
-                [self._line(ax, color=colour_of(self._names[i]), lw=1.5) for i in self._order]
-            )
+            if ax is self._ladders[0]:
+                ax.set_ylabel(level_label(self._methods), labelpad=2)
+            else:
+                ax.tick_params(labelleft=False)  # the same levels as at the left
+            if len(seen.tasks) > 1:
+                ax.set_title(task, loc="left", pad=3, fontsize=7.5, weight="normal", color=MUTED)
+            self._stairs.append(self._provider_lines(ax, 1.5))
 
     def _draw_shares(self, seen: Seen) -> None:
         colours = [*(colour_of(self._names[i]) for i in self._order), LOST]
@@ -313,9 +344,7 @@ class LiveFigure:
             "tokens_per_query": self._line(self._tokens, color=INK, lw=1.4),
         }
         self._profit.set_ylabel(USD_LABEL, labelpad=2)
-        self._earned = [
-            self._line(self._profit, color=colour_of(self._names[i]), lw=1.3) for i in self._order
-        ]
+        self._earned = self._provider_lines(self._profit, 1.3)
         self._right.set_ylabel("answers right (%)", labelpad=2)
         self._tokens.set_ylabel("thousand tokens", labelpad=2)
 
@@ -392,15 +421,12 @@ class LiveFigure:
 
         level = seen.providers["compute_level"][-1]
         weight = np.where(np.isfinite(level), seen.providers["share"][-1], 0.0)
-        total = weight.sum()
-        mean = float((np.where(weight > 0, level, 0.0) * weight).sum() / total) if total > 0 else np.nan
-        label = self._level_label
-        level_text = f"{mean:.1f} {label}" if label == "samples" else f"{label} {mean:.1f}"
+        sold = self._compute_text(np.where(weight > 0, level, 0.0), weight)
         leader = int(share.argmax())
         accuracy, tokens = columns["accuracy"][-1], 1000.0 * columns["tokens_per_query"][-1]
         earned = last("expected_welfare_usd") - last("expected_user_value_usd")
         said = {
-            self._ladders[0]: f"Compute sold: {level_text} on average" if total > 0 else "Nobody buys",
+            self._ladders[0]: f"Mean compute sold: {sold}" if sold else "Nobody buys",
             self._share: f"{self._names[leader]} serves {100 * share[leader]:.0f} %",
             self._welfare: f"Welfare {_money(last('expected_welfare_usd'))} of at most "
             f"{_money(float(columns['first_best'][-1]))} {SHORT_UNIT}",
@@ -415,6 +441,16 @@ class LiveFigure:
         }
         for ax, text in said.items():
             self._titles[ax].set_text(text)
+
+    def _compute_text(self, level: Array, weight: Array) -> str:
+        """The mean level that is sold, in each unit that is; level and weight (T, N)."""
+        units, said = np.array([_unit_of(method) for method in self._methods]), []
+        for unit in dict.fromkeys(units):
+            total = weight[:, units == unit].sum()
+            if total > 0:
+                mean = (level * weight)[:, units == unit].sum() / total
+                said.append(f"{mean:.1f} samples" if unit == "samples" else f"{unit} {mean:.1f}")
+        return ", ".join(said)
 
     def _fit(self, seen: Seen, marks: Sequence[int]) -> None:
         """Let axes grow where they must; what stands in the background is then drawn anew."""

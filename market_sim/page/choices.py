@@ -24,7 +24,8 @@ from market_sim.theory.rule import AUCTIONS, POSTED
 Item = dict[str, Any]
 """An entry of a menu: {"text": what is read, "value": what is meant}."""
 
-AS_IN_FILE: Item = {"text": "as in the file", "value": None}
+FILE = "as in the file"
+AS_IN_FILE: Item = {"text": FILE, "value": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +151,19 @@ def regime_title(name: str) -> str:
 def menu(key: str, base: Scenario, choices: Choices) -> list[Item]:
     """The entries of a control's menu."""
     items = _menu(key, base, choices)
-    return [AS_IN_FILE, *items] if getattr(choices, key) is None else items
+    return [AS_IN_FILE, *items] if left_to_file(key, base) else items
+
+
+def left_to_file(key: str, base: Scenario) -> bool:
+    """Whether the scenario file says more than the control can show: then that can be chosen too."""
+    return getattr(choices_of(base), key) is None
+
+
+def steps(key: str, base: Scenario, value: float | None) -> list[float | None]:
+    """The places of a slider: "as in the file" (None) where that can be chosen, the control's values, and the
+    value it stands at."""
+    numbers = {*CONTROLS[key].values, *(() if value is None else (value,))}
+    return [*([None] if left_to_file(key, base) else []), *sorted(numbers)]
 
 
 def _menu(key: str, base: Scenario, choices: Choices) -> list[Item]:
@@ -249,7 +262,11 @@ def after(choices: Choices, key: str, value: Any, base: Scenario) -> Choices:
     if key == "benchmark":
         methods = list(dict.fromkeys(curve.method for curve in _chosen(curves, value, None)))
         data["method"] = data["method"] if data["method"] in methods else methods[0]
-        data["value_usd"] = PAPER_VALUE_OF_CORRECT_USD.get(value, data["value_usd"])
+        as_opened = choices_of(base)
+        back = value == as_opened.benchmark
+        data["value_usd"] = (
+            as_opened.value_usd if back else PAPER_VALUE_OF_CORRECT_USD.get(value, data["value_usd"])
+        )
     if key in ("benchmark", "method"):
         there = models_for(curves, data["benchmark"], data["method"])
         data["models"] = tuple(name for name in data["models"] if name in there)

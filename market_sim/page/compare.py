@@ -16,6 +16,7 @@ from market_sim.experiments.compare_figures import side_by_side, surplus_split
 from market_sim.experiments.figures import surplus_bars
 from market_sim.experiments.words import measure_text
 from market_sim.page.choices import REGIME_ITEMS, scenario_of
+from market_sim.page.controls import Steps
 from market_sim.page.desk import Desk
 from market_sim.page.pictures import Picture, TakeFigure, drawn
 
@@ -131,19 +132,8 @@ def Compare(bench: Bench) -> None:
                         menu_props={"offsetY": True},
                     )
             with solara.Div(classes=["ms-pace"]):
-                with solara.Div(classes=["ms-name"]):
-                    solara.Text("Rounds")
-                    solara.Text(f"{bench.rounds.value:,}", classes=["ms-value"])
-                rv.Slider(
-                    v_model=ROUNDS.index(bench.rounds.value),
-                    on_v_model=lambda place: bench.rounds.set(ROUNDS[int(place)]),
-                    min=0,
-                    max=len(ROUNDS) - 1,
-                    step=1,
-                    dense=True,
-                    hide_details=True,
-                    class_="ms-slider ms-compare-rounds",
-                )
+                rounds = bench.rounds.value
+                Steps("Rounds", f"{rounds:,}", ROUNDS, rounds, bench.rounds.set, "ms-compare-rounds")
             solara.Button(
                 "Play both",
                 icon_name="mdi-scale-balance",
@@ -154,7 +144,7 @@ def Compare(bench: Bench) -> None:
             )
         solara.Text(
             "Both regimes are played with the same users, the same questions and the same chances, with the "
-            "settings at the left. Numbers are means over the second half of the rounds.",
+            "settings of this page. Numbers are means over the second half of the rounds.",
             classes=["ms-about"],
         )
         # A place of its own: what follows would move up when the bar goes, and be made anew, with what a
@@ -163,11 +153,11 @@ def Compare(bench: Bench) -> None:
             if running:
                 rv.ProgressLinear(value=bench.progress.value or 0.0, height=6, rounded=True)
         if bench.shown.value is not None:
-            Result(bench.shown.value)
+            Result(bench.desk, bench.shown.value)
 
 
 @solara.component
-def Result(shown: Shown) -> None:
+def Result(desk: Desk, shown: Shown) -> None:
     names = [TITLES.get(measures.regime, measures.regime) for measures in shown.comparison.measures]
     with solara.Row(gap="28px", style={"align-items": "flex-start", "flex-wrap": "wrap"}):
         with solara.Div(classes=["ms-sentences"]):
@@ -183,9 +173,9 @@ def Result(shown: Shown) -> None:
         MeasuresTable(shown.comparison, names)
     about: dict[str, object] = {"scenario": shown.comparison.name, "seed": shown.comparison.seed}
     Picture(shown.surplus, f"Who gets what under {' and '.join(names)}", "ms-surplus")
-    TakeFigure(shown.draw_surplus, "surplus", about)
+    TakeFigure(desk.guarded, shown.draw_surplus, "surplus", about)
     Picture(shown.play, f"The play under {' and '.join(names)}, side by side", "ms-side-by-side")
-    TakeFigure(shown.draw_play, "side-by-side", about)
+    TakeFigure(desk.guarded, shown.draw_play, "side-by-side", about)
 
 
 @solara.component
@@ -202,7 +192,7 @@ def MeasuresTable(comparison: Comparison, names: list[str]) -> None:
 @solara.component
 def PlainTable(head: list[str], rows: list[list[str]], name: str) -> None:
     """A table of texts; the first column names what the others hold."""
-    with rv.Html(tag="table", class_=f"ms-table {name}"):
+    with solara.Div(classes=["ms-wide"]), rv.Html(tag="table", class_=f"ms-table {name}"):
         with rv.Html(tag="thead"), rv.Html(tag="tr"):
             for cell in head:
                 rv.Html(tag="th", children=[cell])

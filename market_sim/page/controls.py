@@ -1,11 +1,12 @@
 """The column of controls: each with its unit, its range and a line of help."""
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import reacton.ipyvuetify as rv
 import solara
 
-from market_sim.page.choices import CONTROLS, menu
+from market_sim.page.choices import CONTROLS, FILE, menu, steps
 from market_sim.page.desk import Desk
 
 GROUPS = (
@@ -58,29 +59,37 @@ def Menu(desk: Desk, key: str) -> None:
 @solara.component
 def Slider(desk: Desk, key: str) -> None:
     control, value = CONTROLS[key], getattr(desk.choices.value, key)
-    steps = sorted({*control.values, *(() if value is None else (value,))})
     whole = key in ("users", "seed")
 
-    def choose(place: float) -> None:
-        chosen = steps[max(0, min(int(place), len(steps) - 1))]
-        desk.choose(key, int(chosen) if whole else chosen)
+    def choose(chosen: float | None) -> None:
+        desk.choose(key, int(chosen) if whole and chosen is not None else chosen)
 
-    shown = "as in the file" if value is None else f"{value:,.10g} {control.unit}"
+    shown = FILE if value is None else f"{value:,.10g} {control.unit}".strip()
     with solara.Div(classes=["ms-control", f"ms-{key}"]):
+        Steps(control.label, shown, steps(key, desk.base.value, value), value, choose)
+        Help(control.help)
+
+
+@solara.component
+def Steps(
+    label: str, shown: str, places: Sequence[Any], value: Any, choose: Callable[[Any], None], name: str = ""
+) -> None:
+    """A slider over places, under its label and the value as it is shown.  name: a class to find it by."""
+    with solara.Div():
         with solara.Div(classes=["ms-name"]):
-            solara.Text(control.label)
-            solara.Text(shown.strip(), classes=["ms-value"])
+            solara.Text(label)
+            solara.Text(shown, classes=["ms-value"])
         rv.Slider(
-            v_model=steps.index(value) if value is not None else 0,
-            on_v_model=choose,
+            v_model=places.index(value),
+            on_v_model=lambda place: choose(places[max(0, min(int(place), len(places) - 1))]),
             min=0,
-            max=len(steps) - 1,
+            max=len(places) - 1,
             step=1,
             dense=True,
             hide_details=True,
-            class_="ms-slider",
+            class_=f"ms-slider {name}",
+            attributes={"aria-label": label, "aria-valuetext": shown},
         )
-        Help(control.help)
 
 
 @solara.component

@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
 from market_sim.experiments.live import LiveMarket, Player, Replay
-from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure, level_label
+from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
 from market_sim.experiments.run import Progress
 from market_sim.experiments.scenario import Event, Scenario
 from market_sim.page.choices import after, choices_of, regime_title, scenario_of
@@ -200,6 +201,10 @@ class Desk:
         """The browser shows the last frame."""
         self._seen.set()
 
+    def still(self) -> AbstractContextManager[object]:
+        """Held while something is read that would otherwise be played on meanwhile."""
+        return self._market
+
     def close(self) -> None:
         """The visitor has left, or the server is stopped."""
         self.closed = True
@@ -322,7 +327,7 @@ class Desk:
             player.history.seen(),
             Crowd(place=portrait.place, links=portrait.links),
             player.yardsticks,
-            level_label(market.methods),
+            market.methods,
             market.compute_level[market.offered],
             player.scenario.regime.kind,
             heading,

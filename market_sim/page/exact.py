@@ -54,7 +54,7 @@ def Exact(desk: Desk) -> None:
                     items=[{"text": name, "value": k} for k, name in enumerate(benchmarks)],
                 )
         solara.Text(
-            "The market under pay-per-compute at the rationality set at the left, solved exactly: no agents, "
+            "The market under pay-per-compute at the rationality in the settings, solved exactly: no agents, "
             "no chance. An equilibrium is a set of compute levels that no provider would leave alone. Best "
             "replies are the "
             "levels providers answer with, by what their rivals offer.",
@@ -65,11 +65,11 @@ def Exact(desk: Desk) -> None:
         elif isinstance(found.value, str):
             solara.Warning(found.value, classes=["ms-unsolved"])
         elif found.value is not None:
-            Answer(found.value)
+            Answer(desk, found.value)
 
 
 @solara.component
-def Answer(solved: Solved) -> None:
+def Answer(desk: Desk, solved: Solved) -> None:
     Picture(
         solved.picture,
         "User value and profit by compute level, best replies, potential, inefficiency",
@@ -77,7 +77,7 @@ def Answer(solved: Solved) -> None:
     )
     solution = solved.solution
     about: dict[str, object] = {"scenario": solved.name, "beta": solution.beta}
-    TakeFigure(solved.draw, "exact", about)
+    TakeFigure(desk.guarded, solved.draw, "exact", about)
     head, rows = equilibria_table(solution)
     PlainTable(head, rows, "ms-equilibria")
     solara.Text(said_of(solution), classes=["ms-about"])

@@ -15,6 +15,7 @@ from market_sim.experiments.live import LiveMarket, csv_of
 from market_sim.experiments.run import run
 from market_sim.experiments.scenario import Scenario
 from market_sim.experiments.solve import load_market
+from market_sim.experiments.timeline import timeline_of
 from market_sim.experiments.visitors import (
     MOST_BYTES,
     open_run,
@@ -25,6 +26,7 @@ from market_sim.experiments.visitors import (
 )
 from market_sim.page.choices import regime_title, scenario_of
 from market_sim.page.desk import Desk
+from market_sim.page.pictures import Download
 
 
 @solara.component_vue("upload.vue")
@@ -88,11 +90,14 @@ class Drawer:
         scenario = self.desk.base.value if player is None else player.scenario
         if self.desk.changed and isinstance(player, LiveMarket):
             scenario = scenario_of(self.desk.base.value, self.desk.choices.value)
+            timeline_of(scenario)  # what cannot be played is said, not saved
         return to_toml(resolved(scenario, load_market(scenario))).encode()
 
     def data(self) -> bytes:
         assert self.desk.player.value is not None
-        return csv_of(self.desk.player.value.history.seen()).encode()
+        with self.desk.still():
+            seen = self.desk.player.value.history.seen()
+        return csv_of(seen).encode()
 
     def png(self) -> bytes:
         return self.figure("png")
@@ -103,14 +108,15 @@ class Drawer:
     def figure(self, suffix: str) -> bytes:
         player = self.desk.player.value
         assert player is not None
-        about: dict[str, object] = {
-            "scenario": player.scenario.name,
-            "seed": player.scenario.seed,
-            "regime": player.regime,
-            "rounds": player.round,
-        }
-        heading = f"{player.scenario.name}, {regime_title(player.regime)}, round {player.round:,}"
-        return self.desk.saved_figure(heading, suffix, about)
+        with self.desk.still():
+            about: dict[str, object] = {
+                "scenario": player.scenario.name,
+                "seed": player.scenario.seed,
+                "regime": player.regime,
+                "rounds": player.round,
+            }
+            heading = f"{player.scenario.name}, {regime_title(player.regime)}, round {player.round:,}"
+            return self.desk.saved_figure(heading, suffix, about)
 
     def keep(self) -> None:
         """Play the same rounds into a run folder, in the background."""
@@ -197,8 +203,7 @@ def TakeOut(drawer: Drawer) -> None:
         ),
     ):
         with solara.Div(classes=["ms-file", css]):
-            with solara.FileDownload(data, filename):
-                solara.Button(label, icon_name=icon, outlined=True)
+            Download(drawer.desk.guarded, data, filename, label, icon)
             solara.Text(about, classes=["ms-help"])
     busy = drawer.progress.value is not None or not isinstance(player, LiveMarket)
     with solara.Div(classes=["ms-file"]):

@@ -6,6 +6,7 @@ import reacton.ipyvuetify as rv
 import solara
 
 from market_sim.page.choices import REGIME_ITEMS, regime_title
+from market_sim.page.controls import Steps
 from market_sim.page.desk import SPEEDS, Desk, Frame
 
 PANELS = "compute levels, shares, users, welfare, price, inefficiency, profits, accuracy, tokens"
@@ -53,19 +54,8 @@ def Transport(desk: Desk) -> None:
         )
         with solara.Div(classes=["ms-pace"]):
             speed = desk.speed.value
-            with solara.Div(classes=["ms-name"]):
-                solara.Text("Pace")
-                solara.Text(f"{speed} round{'s' * (speed > 1)} a second", classes=["ms-value"])
-            rv.Slider(
-                v_model=SPEEDS.index(speed),
-                on_v_model=lambda place: desk.speed.set(SPEEDS[int(place)]),
-                min=0,
-                max=len(SPEEDS) - 1,
-                step=1,
-                dense=True,
-                hide_details=True,
-                class_="ms-slider ms-speed",
-            )
+            shown = f"{speed} round{'s' * (speed > 1)} a second"
+            Steps("Pace", shown, SPEEDS, speed, desk.speed.set, "ms-speed")
         solara.v.Spacer()
         with solara.Div(classes=["ms-policy"]):
             rv.Select(
@@ -96,7 +86,8 @@ def Screen(desk: Desk) -> None:
                 solara.Text("Round ")
                 number = rv.Html(tag="b")
             Status(desk)
-        picture = rv.Html(tag="img", class_="ms-figure ms-live")
+        with solara.Div(classes=["ms-wide"]):
+            picture = rv.Html(tag="img", class_="ms-figure ms-live")
     rv.use_event(picture, "load", desk.seen)
 
     def follow() -> Callable[[], None]:

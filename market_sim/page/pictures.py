@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from typing import Any
 
 import reacton.ipyvuetify as rv
 import solara
@@ -17,6 +18,9 @@ DRAWING = threading.Lock()
 """Held while matplotlib draws: it keeps its settings in one place for the whole process."""
 
 DPI = 140
+
+Guarded = Callable[[Callable[[], Any]], Any]
+"""Does something; what goes wrong becomes a sentence on the page, and None."""
 
 
 class Counter:
@@ -81,23 +85,55 @@ def as_file(draw: Callable[[], Figure], suffix: str, metadata: dict[str, object]
 @solara.component
 def Picture(source: str, alt: str, name: str) -> None:
     """An image as wide as the page; name is a class to find it by."""
-    rv.Html(tag="img", class_=f"ms-figure {name}", attributes={"src": source, "alt": alt})
+    with solara.Div(classes=["ms-wide"]):
+        rv.Html(tag="img", class_=f"ms-figure {name}", attributes={"src": source, "alt": alt})
+
+
+@solara.component_vue("download.vue")
+def DownloadButton(
+    label: str,
+    icon: str,
+    filename: str,
+    made: dict[str, Any] | None,
+    event_wanted: Callable[[int], None],
+    event_arrived: Callable[[Any], None],
+) -> None:
+    """A button that asks for a file, and saves it once what was made is of that number."""
 
 
 @solara.component
-def TakeFigure(draw: Callable[[], Figure], name: str, metadata: dict[str, object]) -> None:
-    """Two buttons that give a figure as a file, PNG for slides and SVG for papers.
+def Download(
+    guarded: Guarded, make: Callable[[], bytes], filename: str, label: str, icon: str = "mdi-image-outline"
+) -> None:
+    """A button that gives a file, made when it is pressed: each press the file of that moment.
 
-    draw  the same function as long as it is the same figure: a download that is under way is given up when
-          what it takes changes
+    Solara's own gives nothing more after a second press in quick succession, and takes the page down with it
+    where a file cannot be made.
     """
-    files = solara.use_memo(
-        lambda: [(s, partial(as_file, draw, s, metadata)) for s in ("png", "svg")], [draw]
+    nothing: dict[str, Any] | None = None
+    made, set_made = solara.use_state(nothing)
+
+    def wanted(asked: int) -> None:
+        def work() -> None:
+            set_made({"asked": asked, "content": guarded(make)})
+
+        threading.Thread(target=work, daemon=True).start()
+
+    DownloadButton(
+        label=label,
+        icon=icon,
+        filename=filename,
+        made=made,
+        event_wanted=wanted,
+        event_arrived=lambda _: set_made(None),
     )
+
+
+@solara.component
+def TakeFigure(guarded: Guarded, draw: Callable[[], Figure], name: str, metadata: dict[str, object]) -> None:
+    """Two buttons that give a figure as a file, PNG for slides and SVG for papers."""
     with solara.Row(gap="8px", classes=["ms-take"]):
-        for suffix, file in files:
-            with (
-                solara.Div(classes=[f"ms-get-{name}-{suffix}"]),
-                solara.FileDownload(file, f"{name}.{suffix}"),
-            ):
-                solara.Button(f"Figure ({suffix.upper()})", icon_name="mdi-image-outline", outlined=True)
+        for suffix in ("png", "svg"):
+            with solara.Div(classes=[f"ms-get-{name}-{suffix}"]):
+                make = partial(as_file, draw, suffix, metadata)
+                Download(guarded, make, f"{name}.{suffix}", f"Figure ({suffix.upper()})")

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from importlib.metadata import metadata
 from pathlib import Path
 
+import reacton.ipyvuetify as rv
 import solara
 import solara.lab
 from markdown import markdown
@@ -36,20 +37,31 @@ def Market(start: Callable[[], Scenario], root: Path) -> None:
     desk = solara.use_memo(lambda: Desk(start(), root), [])
     bench = solara.use_memo(lambda: Bench(desk), [])
     drawer = solara.use_memo(lambda: Drawer(desk), [])
+    shown, show = solara.use_state(False)  # the controls, where the window is narrow
     solara.use_effect(lambda: desk.close, [])
     solara.Title("market-sim")
     solara.Style(STYLE)
     with solara.Div(classes=["ms-page"]):
-        with solara.Div(classes=["ms-side"]):
-            solara.HTML(tag="h1", unsafe_innerHTML="market-sim")
-            solara.Text("The market for LLM inference", classes=["ms-subtitle"])
+        with solara.Div(classes=["ms-side", *(["ms-open"] if shown else [])]):
+            with solara.Div(classes=["ms-head"]):
+                with solara.Div():
+                    solara.HTML(tag="h1", unsafe_innerHTML="market-sim")
+                    solara.Text("The market for LLM inference", classes=["ms-subtitle"])
+                solara.Button(
+                    "Hide settings" if shown else "Settings",
+                    icon_name="mdi-tune",
+                    outlined=True,
+                    on_click=lambda: show(not shown),
+                    classes=["ms-settings"],
+                    attributes={"aria-expanded": str(shown).lower()},
+                )
             Controls(desk)
         with solara.Div(classes=["ms-main"]):
             with solara.Div(classes=["ms-about"]):
                 solara.Text(ABOUT)
                 solara.Button("README", text=True, on_click=lambda: desk.tab.set(README), classes=["ms-link"])
             if desk.problem.value:
-                solara.Error(desk.problem.value, classes=["ms-problem"])
+                Problem(desk)
             with solara.lab.Tabs(value=desk.tab, lazy=True):
                 with solara.lab.Tab("Live market"):
                     Live(desk)
@@ -61,6 +73,21 @@ def Market(start: Callable[[], Scenario], root: Path) -> None:
                     Files(drawer)
                 with solara.lab.Tab("README"):
                     Readme()
+
+
+@solara.component
+def Problem(desk: Desk) -> None:
+    """What went wrong, at the foot of the window, where it moves nothing, until it is closed or over."""
+    rv.Alert(
+        type="error",
+        border="left",
+        colored_border=True,
+        dismissible=True,
+        v_model=True,
+        on_v_model=lambda _: desk.problem.set(""),
+        children=[desk.problem.value],
+        class_="ms-problem",
+    )
 
 
 @solara.component

@@ -199,6 +199,16 @@ def test_a_bar_ends_at_the_first_best_and_begins_left_of_zero_by_what_is_negativ
         assert max(max(edge) for edge in edges) == pytest.approx(1000 * sum(p for p in parts if p > 0))
 
 
+def test_the_legend_of_the_bars_looks_like_the_bars() -> None:
+    bars, table = figures.surplus_bars(SPLITS).axes
+    looks = [
+        [(patch.get_facecolor(), patch.get_hatch()) for patch in patches]
+        for patches in (bars.patches[:: len(SPLITS)], table.patches)
+    ]
+    assert len(table.patches) == 3
+    assert looks[0] == looks[1]
+
+
 def test_the_play_figure_draws_the_runs_own_numbers() -> None:
     rounds, providers = run(30)
     fig = figures.play_figure(rounds, providers, "a run")

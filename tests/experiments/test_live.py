@@ -1,5 +1,8 @@
 """A watched market: what is shown is what is played, in bounded memory."""
 
+import re
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -204,7 +207,13 @@ def figure_of(market: LiveMarket, *around: str) -> LiveFigure:
     crowd = Crowd(place=portrait.place, links=portrait.links)
     levels = market.market.compute_level[offered]
     return LiveFigure(
-        market.history.seen(), crowd, market.yardsticks, "samples", levels, "pay_per_compute", *around
+        market.history.seen(),
+        crowd,
+        market.yardsticks,
+        market.market.methods,
+        levels,
+        "pay_per_compute",
+        *around,
     )
 
 
@@ -262,9 +271,53 @@ def test_every_regime_can_be_drawn(regime):
     assert figure.png().startswith(b"\x89PNG")
 
 
-def test_several_benchmarks_have_a_ladder_each():
-    market = played(2, market__benchmark=("GSM8K", "AIME"), market__models=None)
+def of_all_models(benchmark, method) -> LiveMarket:
+    """A market of every model that was evaluated so, after a round."""
+    market = LiveMarket(load_scenario(SMALL | {"market": {"benchmark": benchmark, "method": method}}))
+    market.step()
+    return market
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "method", "unit"),
+    [
+        ("GSM8K", "majority_voting", "samples"),
+        (["GSM8K", "AIME"], "reasoning_effort", "effort bin"),
+        (["GSM8K", "AIME", "GPQA"], "majority_voting", "samples"),
+        (["GSM8K", "AIME", "GPQA"], ["best_of_n", "reasoning_effort"], "samples or effort bin"),
+    ],
+)
+def test_every_benchmark_has_a_ladder_with_its_name_and_levels_that_can_be_read(benchmark, method, unit):
+    market = of_all_models(benchmark, method)
     figure = figure_of(market)
     figure.show(market.history.seen(), ALL_OF_THE_FIRST)
-    labels = [ax.get_ylabel() for ax in figure.figure.axes]
-    assert {"GSM8K", "AIME"} <= set(labels)
+    figure.png()
+    tasks = market.market.tasks
+    ladders = figure.figure.axes[: len(tasks)]
+    assert [ax.get_title(loc="left") for ax in ladders] == (list(tasks) if len(tasks) > 1 else [""])
+    assert ladders[0].get_ylabel() == unit
+    assert len({ax.get_ylim() for ax in ladders}) == 1
+    boxes = [text.get_window_extent() for text in ladders[0].get_yticklabels() if text.get_text()]
+    assert len(boxes) >= 5
+    assert all(low.y1 <= high.y0 for low, high in pairwise(boxes))
+
+
+def test_providers_of_one_model_share_a_colour_and_their_methods_differ_in_lines():
+    market = of_all_models("GSM8K", ["majority_voting", "best_of_n"])
+    figure = figure_of(market)
+    (legend,) = figure.figure.legends
+    looks = {line.get_label(): line.get_linestyle() for line in legend.legend_handles}
+    models = {name.partition(" (")[0] for name in market.market.providers}
+    assert len(market.market.providers) == 2 * len(models)
+    assert set(looks) == {*models, "buys nothing", "majority voting", "best-of-n"}
+    assert looks["majority voting"] != looks["best-of-n"]
+    drawn = {(line.get_color(), line.get_linestyle()) for line in figure.figure.axes[0].lines}
+    assert len(drawn) == len(market.market.providers)
+
+
+def test_the_mean_of_samples_and_the_mean_of_effort_are_told_apart():
+    market = of_all_models("GSM8K", ["majority_voting", "reasoning_effort"])
+    figure = figure_of(market)
+    figure.show(market.history.seen(), ALL_OF_THE_FIRST)
+    said = next(title.text for title in figure.figure.findobj(Title) if "compute" in title.text)
+    assert re.fullmatch(r"Mean compute sold: [\d.]+ samples, effort bin [\d.]+", said)

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +156,13 @@ class Visitor:
                 return number
             time.sleep(0.03)
         raise AssertionError(f"the page stays in round {self.round}")
+
+    def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something holds, while the browser's messages come in."""
+        until = time.monotonic() + PATIENCE_MS / 1000
+        while not holds():
+            assert time.monotonic() < until, "it does not come to hold"
+            self.page.wait_for_timeout(30)
 
     # --- what a visitor does ------------------------------------------------------------------------
 

@@ -15,11 +15,12 @@ from market_sim.experiments.live import LiveMarket, Replay
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.solve import solve
 from market_sim.page import server
-from market_sim.page.choices import CONTROLS, Choices, after, choices_of, menu, scenario_of
+from market_sim.page.choices import CONTROLS, Choices, after, choices_of, menu, scenario_of, steps
 from market_sim.page.desk import Desk
 from market_sim.page.exact import equilibria_table, said_of
 from market_sim.page.files import Drawer
 from market_sim.page.pictures import DRAWING, Counter
+from tests.page import browser
 
 SMALL = {
     "name": "small",
@@ -67,6 +68,23 @@ def test_a_menu_shows_what_stands_in_the_file_where_no_entry_does():
     choices = choices_of(scenario)
     assert choices.benchmark is None
     assert menu("benchmark", scenario, choices)[0] == {"text": "as in the file", "value": None}
+    assert menu("method", scenario, choices)[0]["value"] == "majority_voting"
+
+
+@pytest.mark.parametrize("key", ["benchmark", "value_usd", "beta"])
+def test_what_only_the_file_can_say_can_be_left_and_returned_to(key):
+    scenario = load_scenario("runs/three-benchmarks.toml")
+    at_first = choices_of(scenario)
+    for place in offered(key, scenario, at_first):
+        left = after(at_first, key, place, scenario)
+        assert None in offered(key, scenario, left)
+        assert scenario_of(scenario, after(left, key, None, scenario)) == scenario
+
+
+def offered(key: str, scenario, choices: Choices) -> list:
+    if CONTROLS[key].values:
+        return steps(key, scenario, getattr(choices, key))
+    return [item["value"] for item in menu(key, scenario, choices)]
 
 
 def test_every_entry_of_every_menu_gives_a_market_or_a_sentence():
@@ -310,6 +328,19 @@ def test_the_table_of_equilibria_has_a_column_for_each_and_shares_that_sum_to_on
     shares = [float(row[1].split(", ")[1].rstrip("%")) for row in rows if row[0] in solution.providers]
     assert sum(shares) == pytest.approx(100, abs=0.6)
     assert "Price of anarchy 1." in said_of(solution)
+
+
+# --- Who has no browser ---------------------------------------------------------------------------
+
+
+def test_whoever_has_no_chromium_reads_which_command_installs_it(monkeypatch):
+    pytest.importorskip("playwright")
+    monkeypatch.setattr(browser, "CHROMIUM", None)
+    assert browser.why_not() == (
+        "the page is not tested: chromium is not installed (apt-get install chromium)"
+    )
+    monkeypatch.setattr(browser, "CHROMIUM", "/usr/bin/chromium")
+    assert browser.why_not() is None
 
 
 # --- Who may connect --------------------------------------------------------------------------------

@@ -10,13 +10,14 @@ import socket
 import sys
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 
 from market_sim.experiments.run import load_run, run
 from market_sim.page.choices import CONTROLS
-from tests.page.browser import SOLARA_RUN, Visitor, chromium, new_context, serving, why_not
+from tests.page.browser import ROOT, SOLARA_RUN, Visitor, chromium, new_context, serving, why_not
 
 pytestmark = pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 
@@ -223,6 +224,15 @@ def test_a_scenario_that_is_sent_or_ships_is_put_on_the_desk(visitor):
     assert visitor.wait_for_round(lambda number: number == 0) == 0
 
 
+STARTS = """
+name = "starts"
+[market]
+benchmark = "GSM8K"
+method = "majority_voting"
+[providers]
+start = {Llama-3-8B = 4}
+"""
+
 BAD = {
     "no TOML": ("name = ", "mine.toml: is not TOML"),
     "no such benchmark": ('name = "x"\n[market]\nbenchmark = "GSM9K"', "GSM9K"),
@@ -241,6 +251,37 @@ def test_a_bad_scenario_file_is_answered_with_a_sentence_and_the_market_goes_on(
         assert "Traceback" not in visitor.problem
     visitor.open_tab("Live market")
     visitor.step()
+    assert visitor.page.query_selector(".ms-problem") is None
+
+
+def test_a_sentence_on_what_went_wrong_moves_nothing_is_said_aloud_and_can_be_closed(visitor):
+    visitor.open_tab("Files")
+    visitor.page.click(".ms-upload", trial=True)  # possible once the tab has stopped moving
+    places = [".v-tab >> nth=0", ".ms-upload", ".ms-get-data", ".ms-seed"]
+    before = [visitor.page.locator(place).bounding_box() for place in places]
+    for _ in range(2):
+        visitor.send("mine.toml", "name = ")
+        visitor.page.wait_for_selector('[role="alert"].ms-problem:has-text("is not TOML")')
+        assert [visitor.page.locator(place).bounding_box() for place in places] == before
+        visitor.page.click('.ms-problem [aria-label="Close"]')
+        visitor.page.wait_for_selector(".ms-problem", state="detached")
+
+
+def test_what_only_the_file_can_say_is_a_place_of_its_own_on_sliders_and_menus(visitor):
+    visitor.open_tab("Files")
+    visitor.send("mine.toml", (ROOT / "runs" / "three-benchmarks.toml").read_text())
+    said = ".ms-beta .ms-value"
+    visitor.page.wait_for_selector(f'{said}:has-text("as in the file")')
+    visitor.slide(".ms-beta", "ArrowRight")
+    visitor.page.wait_for_selector(f'{said}:text-is("1 per USD")')
+    visitor.page.wait_for_selector(".ms-hint")
+    visitor.slide(".ms-beta", "ArrowLeft")
+    visitor.page.wait_for_selector(f'{said}:text-is("as in the file")')
+    visitor.choose(".ms-benchmark", "GPQA")
+    visitor.page.wait_for_selector('.ms-value_usd .ms-value:text-is("0.02 USD")')
+    visitor.choose(".ms-benchmark", "as in the file")
+    visitor.page.wait_for_selector('.ms-value_usd .ms-value:text-is("as in the file")')
+    visitor.page.wait_for_selector(".ms-hint", state="detached")  # all is as it is played
     assert visitor.page.query_selector(".ms-problem") is None
 
 
@@ -410,6 +451,87 @@ def test_nobody_can_make_the_server_run_code(visitor, tmp_path):
     written = tmp_path / "written"
     visitor.page.evaluate(ASK_TO_RUN, f"open({str(written)!r}, 'w').write('by a stranger')")
     assert not written.exists()
+
+
+PRESS_AGAIN_AS_SOON_AS_IT_IS_SAVED = """name => {
+  const button = document.querySelector(`.ms-get-${name} button`), click = HTMLAnchorElement.prototype.click;
+  HTMLAnchorElement.prototype.click = function() {
+    click.call(this);
+    HTMLAnchorElement.prototype.click = click;
+    button.click();
+  };
+  button.click();
+}"""
+
+
+def test_each_download_during_play_is_whole_and_of_its_own_moment(visitor):
+    saved = []
+    visitor.page.on("download", lambda download: saved.append(download))
+    visitor.press("play")
+    visitor.open_tab("Files")
+    visitor.page.wait_for_selector(".ms-get-data button")
+    visitor.page.evaluate(PRESS_AGAIN_AS_SOON_AS_IT_IS_SAVED, "data")
+    visitor.wait_until(lambda: len(saved) == 2)
+    tables = [Path(download.path()).read_text() for download in saved]
+    tables += [visitor.fetch("data").decode() for _ in range(20)]
+    rounds = []
+    for table in tables:
+        rows = list(csv.DictReader(io.StringIO(table)))
+        assert len(rows) % 9 == 0
+        rounds.append(int(rows[-1]["from_round"]))
+    assert rounds == sorted(rounds)
+    assert rounds[0] < rounds[-1]
+    assert visitor.page.query_selector(".ms-problem") is None
+
+
+def test_a_file_that_cannot_be_made_is_a_sentence_and_the_page_stays(visitor):
+    visitor.open_tab("Files")
+    visitor.send("mine.toml", STARTS)
+    visitor.page.wait_for_selector(".ms-play")  # the live market is shown again
+    visitor.choose(".ms-models", "Qwen2-7B")
+    visitor.open_tab("Files")
+    visitor.page.click(".ms-get-scenario button")
+    visitor.page.wait_for_selector('.ms-problem:has-text("Llama-3-8B")')
+    visitor.choose(".ms-models", "Llama-3-8B")
+    assert tomllib.loads(visitor.fetch("scenario").decode())["name"] == "starts"
+
+
+@pytest.mark.parametrize("width", [390, 800, 1024])
+def test_a_narrow_window_has_everything_and_does_not_scroll_sideways(browser, address, width):
+    context = new_context(browser, width, 800)
+    visitor = Visitor(context, address)
+
+    def fits() -> bool:
+        return visitor.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    visitor.step()
+    assert fits()
+    visitor.press("settings")
+    for key in CONTROLS:
+        box = visitor.page.wait_for_selector(f".ms-{key}").bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= width
+    visitor.slide(".ms-seed", "ArrowRight")
+    visitor.press("settings")
+    visitor.page.wait_for_selector(".ms-seed", state="hidden")
+    visitor.press("reset")
+    visitor.press("play")
+    visitor.wait_for_round(lambda number: number > 2)
+    for title, shows in (
+        ("Compare two regimes", ".ms-compare"),
+        ("Exact analysis", "img.ms-exact"),
+        ("Files", ".ms-upload"),
+        ("README", ".ms-readme h1"),
+        ("Live market", ".ms-play"),
+    ):
+        visitor.open_tab(title)
+        visitor.page.wait_for_selector(shows)
+        assert fits()
+    visitor.press("play")
+    figure = visitor.page.locator("img.ms-live")
+    assert figure.bounding_box()["width"] >= min(width, 700)
+    assert not visitor.complaints
+    context.close()
 
 
 def test_play_goes_on_behind_another_tab(visitor):
