@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
 from market_sim.experiments.claims.speed import (
     RuleSpeed,
     Speed,
@@ -127,12 +127,6 @@ def _label(ax: Axes, label: str) -> None:
 # --- Of a sweep -------------------------------------------------------------------------------------
 
 
-def text(mean: MeanDifference, factor: float = 1.0, sign: str = "") -> str:
-    """A mean with its interval, if it has one."""
-    width = f" +- {factor * mean.half_width:.1f}" if mean.n > 1 else ""
-    return f"{factor * mean.mean:{sign}.1f}{width}"
-
-
 def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
     """A line per rule, and one per comparison."""
     wide = max(18, *(len(one.rule) + 2 for one in found))
@@ -140,17 +134,17 @@ def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
     lines = [" " * wide + "".join(f"{head:>18}" for head in heads)]
     for one in found:
         cells = (
-            text(one.rounds),
-            text(one.revisions),
-            text(one.settled, 100),
-            "" if one.settled_round is None else text(one.settled_round),
-            text(one.cycling, 100),
+            mean_text(one.rounds),
+            mean_text(one.revisions),
+            mean_text(one.settled, 100),
+            "" if one.settled_round is None else mean_text(one.settled_round),
+            mean_text(one.cycling, 100),
         )
         lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>18}" for cell in cells))
     tests = sum(len(one.slower) for one in found)
     for one in found:
         for each, unit in zip(one.slower, ("rounds", "revisions"), strict=False):
-            line = f"{one.rule} less {found[0].rule}: {text(each.difference, sign='+')} {unit}"
+            line = f"{one.rule} less {found[0].rule}: {mean_text(each.difference, sign='+')} {unit}"
             if each.difference.n > 1:
                 line += f", {holm_text(each.adjusted_p, tests)}"
             lines.append(line)

@@ -18,7 +18,7 @@ from market_sim.experiments.claims.coverage import counts, coverage, paper_setti
 from market_sim.experiments.claims.gains import gains_of_folder, gains_of_sweep
 from market_sim.experiments.claims.margins import margins_of_sweep
 from market_sim.experiments.claims.misinformation import losses_of_sweep
-from market_sim.experiments.claims.scaling import scaling
+from market_sim.experiments.claims.scaling import scaling, scaling_of_sweep
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
 from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_sweep, turns_of
 from market_sim.experiments.compare import compare
@@ -177,13 +177,35 @@ def test_what_margins_do_keeps_both_readings_apart(tmp_path, monkeypatch, capsys
 def test_what_more_providers_change_is_said_seed_by_seed(tmp_path, monkeypatch, capsys):
     small = ("--most", "30", "--seeds", "4", "--out", tmp_path)
     text = told("what_more_providers_change", *small, monkeypatch=monkeypatch, capsys=capsys)
-    (found,) = scaling([30], seeds=range(4))
+    few, many = scaling([30, 2], seeds=range(4))
     row = next(line for line in text.splitlines() if line.lstrip().startswith("30 "))
-    assert row.split()[1] == f"{100 * found.inefficiency.mean():.1f}"
-    assert (found.welfare <= found.best_welfare).all()
-    assert (found.best_welfare <= found.optimum * (1 + 1e-12)).all()
-    assert (found.optimum <= found.first_best).all()
+    assert row.split()[1] == f"{100 * many.measures['inefficiency'].mean:.1f}"
+    change = many.changes["inefficiency"]
+    assert (change.n, change.mean) == (
+        4,
+        pytest.approx(many.measures["inefficiency"].mean - few.measures["inefficiency"].mean),
+    )
+    assert f"inefficiency changes by {100 * change.mean:+.1f} +- {100 * change.half_width:.1f} points" in text
+    assert few.changes == {}
     assert pictures(tmp_path, "what_more_providers_change")
+
+
+def test_what_more_providers_change_reads_a_sweep(tmp_path, monkeypatch, capsys):
+    axes = {"market.generated.providers": [5, 2], "users.beta": [1000, 5000]}
+    made = {"name": "made", "kind": "solve", "seeds": 3, "base": {"users": {}}, "axes": axes}
+    folder = sweep(made, out=tmp_path / "runs").folder
+    table = read_sweep(folder)
+    few, many = scaling_of_sweep(table)
+    assert (few.count, many.count) == (2, 5)
+    rows = table.ok.set_index("market.generated.providers").loc[5]
+    kept = (rows["worst_user_value"] / rows["auction_welfare"]).groupby(rows["replicate"]).mean()
+    assert many.measures["user value"].mean == pytest.approx(kept.mean())
+    assert many.measures["user value"].half_width == pytest.approx(4.30265 * kept.sem(), rel=1e-5)
+    assert many.equilibria == (rows["equilibria"].min(), rows["equilibria"].max())
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("what_more_providers_change", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert "From 2 to 5 providers" in text
+    assert pictures(tmp_path / "figures", "what_more_providers_change")
 
 
 def test_what_welfare_depends_on_has_sobol_and_morris_of_every_factor(tmp_path, monkeypatch, capsys):
@@ -592,6 +614,7 @@ def test_what_margins_do_in_a_sweep_is_the_table_s_with_intervals_over_draws(tmp
         ("who_gains_from_the_auction", 'needs a sweep of kind "run" over regime.kind;'),
         ("what_misinformation_costs", 'needs a sweep of kind "run" over users.information;'),
         ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),
+        ("what_more_providers_change", 'needs a sweep of kind "solve" over market.generated.providers;'),
     ],
 )
 def test_a_folder_without_the_axis_is_one_sentence(tmp_path, monkeypatch, capsys, name, wants):

@@ -224,11 +224,10 @@ def _solved_alone(job: Job, one: One) -> Row:
 def _problem(job: Job, one: One, markets: dict[tuple[Any, ...], Market]) -> exact_rows.Exact:
     """What is to be solved at a point; `markets` remembers those of others, by what they are made of."""
     scenario = scenario_of(job, one)
-    key = tuple(
-        str(value)
-        for path, value in zip(job.paths, one.values, strict=True)
-        if path[0] in ("market", "events")
-    )
+    made_of = [
+        value for path, value in zip(job.paths, one.values, strict=True) if path[0] in ("market", "events")
+    ]
+    key = (*map(str, made_of), None if scenario.market.generated is None else scenario.seed)
     if key not in markets:
         markets[key] = market_of(scenario)
     return exact_rows.to_solve(scenario, markets[key])
