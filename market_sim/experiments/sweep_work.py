@@ -183,7 +183,7 @@ def run_row(played: Played) -> Row:
         "warm_up": reached.welfare_from - 1,
         "settled_round": reached.settled_round,
         "cycle_length": None if reached.cycle is None else reached.cycle.length,
-        "equilibrium_number": None if reached.nearest is None else reached.nearest.number,
+        "equilibrium_number": reached.settled_in,
         "rounds": len(table["round"]) - 1,
     }
 

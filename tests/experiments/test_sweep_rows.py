@@ -85,6 +85,7 @@ def test_a_row_has_the_means_after_the_warm_up_and_what_the_run_reached():
             assert row[f"{name}_se"] == pytest.approx(width / t[0], rel=1e-9, abs=1e-18)
         assert row["warm_up"] == result.reached.welfare_from - 1
         assert row["settled_round"] == result.reached.settled_round
+        assert row["equilibrium_number"] == result.reached.settled_in
         assert row["rounds"] == 70
         assert set(row) == {"point", "replicate", "seed", "status", "error", *MEASURES["run"]}
 
