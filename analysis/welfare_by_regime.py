@@ -33,12 +33,12 @@ from market_sim.experiments.claims.welfare import (
 )
 from market_sim.experiments.compare import REGIMES_COMPARED, TITLES
 from market_sim.experiments.sweep_report import holm_text
-from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.sweep_table import plainly, read_sweep
 
 
 def named(regime: str) -> str:
     """A regime as it is called in a sentence."""
-    return TITLES.get(regime, regime)
+    return TITLES.get(regime, plainly(regime))
 
 
 def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
@@ -117,8 +117,8 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
         finding = "Welfare by regime and rationality"
     seeds = max(row.seeds for row in found)
     note = (
-        f"Means over {seeds} seeds. Gains are paired over seeds, bars: 95 % intervals. The first best: every "
-        "request served by the best level of the best provider."
+        f"Means over {seeds} seeds, and over what else a sweep varies. Gains are paired over seeds, bars: "
+        "95 % intervals. The first best: every request served by the best level of the best provider."
     )
     figures.say(fig, finding, note)
     return fig

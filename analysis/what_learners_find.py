@@ -29,7 +29,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator
 
 from market_sim.economy.solve import auction_outcome
 from market_sim.errors import InputError, not_one_of
@@ -366,7 +366,7 @@ def sweep_figure(found: Sequence[Learnt], note: str) -> Figure:
     """Welfare, users' value and price, a group of rows per regime."""
     rules = list(dict.fromkeys(one.rule for one in found))
     regimes = list(dict.fromkeys(one.regime for one in found))
-    fig = new_figure(1.8 + 0.16 * (len(found) + len(regimes)))
+    fig = new_figure(1.8 + 0.11 * (len(found) + len(regimes)))
     axes = fig.subplots(1, len(SHARES), sharey=True)
     rows, row = {}, 0.0
     for regime in regimes:
@@ -385,12 +385,14 @@ def sweep_figure(found: Sequence[Learnt], note: str) -> Figure:
                 color=COLOURS[place],
             )
         ax.axvline(100, color=INK, lw=0.8, zorder=1)
-        ax.set_xlabel(f"{OUTCOMES[name]}\n(% of the truthful outcome's)")
+        ax.set_title(OUTCOMES[name])
+        ax.set_xlabel("% of the truth's")
         ax.grid(False, axis="y")
         sns.despine(ax=ax, left=True)
         ax.tick_params(axis="y", length=0)
     log_axis(axes[-1].xaxis)
-    axes[-1].xaxis.set_minor_formatter(NullFormatter())
+    axes[-1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes[-1].minorticks_off()
     middles = [np.mean([at for (own, _), at in rows.items() if own == regime]) for regime in regimes]
     axes[0].set_yticks(middles, [REGIME_TITLES.get(regime, regime) for regime in regimes])
     axes[0].set_ylim(row - 1, -1)
@@ -419,8 +421,8 @@ def _of_folder(folder: Path, out: Path) -> None:
     print(f"Sweep {table.name}; in percent of the truthful second-price outcome, +- 95 % over replicates:")
     print(*sweep_in_words(found), sep="\n")
     note = (
-        f"Sweep {table.name}, after the warm-up, the same users; bars: 95 % intervals over {len(seeds)} "
-        "replicates of means over all other axes."
+        f"Sweep {table.name}, after the warm-up; the truth: everybody bids it in a second-price auction for "
+        f"the same users. Bars: 95 % intervals over {len(seeds)} replicates of means over all other axes."
     )
     write_figure(
         sweep_figure(found, note), out / "what_learners_find", {"scenario": table.name, "seed": seeds}

@@ -52,7 +52,8 @@ def learnt_of_sweep(folder: Path | str) -> list[Learnt]:
         raise InputError(f"{table.name}: no run of it went well")
     return [
         Learnt(regime=regime, rule=rule, **{name: over_replicates(own, name) for name in OUTCOMES})
-        for (regime, rule), own in pd.DataFrame(rows).groupby(["regime", "rule"], sort=False)
+        for regime, under in pd.DataFrame(rows).groupby("regime", sort=False)
+        for rule, own in under.groupby("rule", sort=False)
     ]
 
 
