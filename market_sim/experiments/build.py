@@ -139,8 +139,8 @@ def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -
     curves, found = scenario.market.curves, None
     if scenario.market.generated is not None:
         raise InputError(
-            f"{scenario.where}: market.generated: nobody measured generated providers, so there is nothing "
-            "to be unsure of; leave --uncertainty out"
+            f"{scenario.where}: market.generated: nobody measured generated providers, so nothing says how "
+            "sure their curves are"
         )
     if curves is not None:
         found = draws_beside(scenario.folder / curves)
