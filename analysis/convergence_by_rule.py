@@ -7,6 +7,14 @@ equilibrium, its welfare against the equilibrium's, and split R-hat over the see
 are two equilibria, from the lowest levels and from the highest.
 
     python analysis/convergence_by_rule.py [--rules hedge,exp3] [--beta 1000] [--seeds 6] [--rounds 300]
+
+With DIR, the folder of a sweep of runs over providers.learning, its own runs instead, in which users' draws
+are random: how they end, how far from equilibrium they are, and welfare less that of the sweep's first rule,
+paired over replicates (t-tests, corrected by Holm); 95 % intervals over replicates.  How fast rules get there
+is what how_fast_rules_arrive.py tells.
+
+    market-sim sweep runs/sweeps/rules.toml
+    python analysis/convergence_by_rule.py runs/out/sweeps/rules-...
 """
 
 import argparse
@@ -21,10 +29,23 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.claims import ends as ends_of
+from market_sim.experiments.claims.ends import RuleEnds, ends_of_sweep
+from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
 from market_sim.experiments.convergence import LEARNERS, Convergence, Game, converge_everywhere
-from market_sim.experiments.figures import INK, METHOD_NAMES, legend_beside, new_figure, say, styled
+from market_sim.experiments.figures import (
+    INK,
+    METHOD_NAMES,
+    USD_LABEL,
+    legend_beside,
+    new_figure,
+    say,
+    styled,
+)
 from market_sim.experiments.paper import SETTINGS
+from market_sim.experiments.sweep_report import holm_text
+from market_sim.experiments.sweep_table import read_sweep
+from market_sim.theory.inference import MeanDifference
 
 TWO_EQUILIBRIA = {
     ("GSM8K", "majority_voting"): 3353.0,
@@ -277,11 +298,100 @@ def _heat_map(
         )
 
 
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+
+def sweep_in_words(found: Sequence[RuleEnds]) -> list[str]:
+    """A line per rule, and one per comparison."""
+    wide = max(18, *(len(one.rule) + 2 for one in found))
+    heads = ("least", "greater", "at rest", "cycle", "neither", "levels away", "could gain", "welfare")
+    units = ((ends_of.STEPS, 1, 1), (ends_of.GAIN, 1000, 3), (ends_of.WELFARE, 1000, 3))
+    lines = [
+        "Percent of runs that end in the least equilibrium, in a greater one, at rest elsewhere, in a cycle,",
+        "in neither; after the warm-up levels from the nearest equilibrium, and USD per 1,000 queries:",
+        " " * wide + "".join(f"{head:>16}" for head in heads),
+    ]
+    for one in found:
+        cells = [mean_text(one.ends[name], 100) for name in ends_of.ENDS]
+        cells += [mean_text(one.measures[name], factor, digits) for name, factor, digits in units]
+        lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>16}" for cell in cells))
+    better = [(one.rule, one.better) for one in found if one.better is not None]
+    for rule, contrast in better:
+        line = f"{rule} less {found[0].rule}: {mean_text(contrast.difference, 1000, 3, '+')} of welfare"
+        if contrast.difference.n > 1:
+            line += f", {holm_text(contrast.adjusted_p, len(better))}"
+        lines.append(line)
+    return lines
+
+
+@styled
+def sweep_figure(found: Sequence[RuleEnds], about: str) -> Figure:
+    """A row per rule: how its runs end, how far from equilibrium they are, and welfare."""
+    fig = new_figure(1.8 + 0.26 * len(found))
+    ends, steps, better = fig.subplots(1, 3, sharey=True)
+    rows = np.arange(len(found))
+    left = np.zeros(len(found))
+    handles = []
+    for name, colour in zip(ends_of.ENDS, ENDS.values(), strict=True):
+        share = np.array([100 * one.ends[name].mean for one in found])
+        ends.barh(rows, share, 0.7, left, color=colour, lw=0)
+        left += share
+        handles.append(Patch(fc=colour, label=name))
+    ends.set_xlim(0, 100)
+    _intervals(steps, rows, [one.measures[ends_of.STEPS] for one in found], 1)
+    compared = [(row, one.better.difference) for row, one in zip(rows, found, strict=True) if one.better]
+    _intervals(better, [row for row, _ in compared], [mean for _, mean in compared], 1000)
+    better.axvline(0, color=INK, lw=0.8)
+    for ax, label in (
+        (ends, "% of runs"),
+        (steps, "levels from the nearest\nequilibrium, all together"),
+        (better, f"welfare less {found[0].rule}'s,\n{USD_LABEL}"),
+    ):
+        ax.set_xlabel(label)
+        ax.grid(False, axis="y")
+        ax.tick_params(axis="y", length=0)
+        ax.spines[["top", "right", "left"]].set_visible(False)
+    ends.set_yticks(rows, [one.rule for one in found])
+    ends.set_ylim(len(found) - 0.5, -0.5)
+    legend_beside(fig, handles)
+    settled = {one.rule: sum(one.ends[name].mean for name in ends_of.ENDS[:2]) for one in found}
+    always = [rule for rule, share in settled.items() if share == 1]
+    say(
+        fig,
+        f"{len(always)} of {len(found)} rules end in an equilibrium in all runs"
+        + (f": {', '.join(always)}" if always else ""),
+        f"{about} After the warm-up; bars: 95 % intervals over {found[0].measures[ends_of.STEPS].n} "
+        "replicates of means over all other axes.",
+    )
+    return fig
+
+
+def _intervals(ax: Axes, rows: Sequence[int], means: Sequence[MeanDifference], factor: float) -> None:
+    ax.errorbar(
+        [factor * mean.mean for mean in means],
+        rows,
+        xerr=[factor * float(np.nan_to_num(mean.half_width)) for mean in means],
+        fmt="o",
+        color=INK,
+        capsize=2,
+    )
+
+
 # --- The command ------------------------------------------------------------------------------------
+
+
+def _of_folder(folder: Path, out: Path) -> None:
+    table = read_sweep(folder)
+    found, about = ends_of_sweep(table), f"Sweep {table.name}."
+    print(about)
+    print(*sweep_in_words(found), sep="\n")
+    name = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
+    write_figure(sweep_figure(found, about), out / "convergence_by_rule", name)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--rules", default=",".join(LEARNERS), help="rules to play, default all")
     parser.add_argument("--beta", type=float, default=1000.0, help="users' rationality, 1/USD")
     parser.add_argument("--seeds", type=int, default=6, help="runs of each rule in each market")
@@ -290,6 +400,9 @@ def main() -> None:
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
     with refusals("convergence_by_rule"):
+        if options.folder is not None:
+            _of_folder(options.folder, options.out)
+            return
         for rule in rules:
             if rule not in LEARNERS:
                 raise not_one_of("--rules", rule, LEARNERS)

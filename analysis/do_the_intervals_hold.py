@@ -148,7 +148,8 @@ def coverage_figure(found: Sequence[Coverage]) -> Figure:
         cells = least[kind] = 100 * np.min(held, axis=1)
         ax.imshow(cells, cmap=colours, vmin=50, vmax=92, aspect="auto")
         for (row, column), cell in np.ndenumerate(cells):
-            ax.text(column, row, f"{cell:.0f}", ha="center", va="center", fontsize=6.5, color=INK)
+            ink = "white" if cell < 60 else INK
+            ax.text(column, row, f"{cell:.0f}", ha="center", va="center", fontsize=6.5, color=ink)
         ax.axvline(sum(not name.startswith("auction") for name in SHOWN) - 0.5, color=INK, lw=0.8)
         ax.set_xticks(range(len(SHOWN)), [TITLES[name] for name in SHOWN], rotation=90)
         ax.set_yticks(range(len(names)), names)

@@ -8,9 +8,9 @@ nine tenths of its way to stay, and how often each provider has revised by then,
     python analysis/how_fast_rules_arrive.py [--rules hedge,exp3] [--beta 1000] [--seeds 4] [--rounds 300]
 
 With DIR, the folder of a sweep of runs over providers.learning, its own runs instead, in which users' draws
-are random: the same with intervals over replicates, how many runs settle and when, and each rule against the
-sweep's first, paired over replicates (t-tests, corrected by Holm).  If the sweep kept no rounds, the warm-up
-that was cut off stands for arrival.
+are random: the same with intervals over replicates, and each rule against the sweep's first, paired over
+replicates (t-tests, corrected by Holm).  If the sweep kept no rounds, the warm-up that was cut off stands for
+arrival.
 
     market-sim sweep runs/sweeps/rules.toml
     python analysis/how_fast_rules_arrive.py runs/out/sweeps/rules-...
@@ -27,7 +27,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
 from market_sim.experiments.claims.speed import (
     RuleSpeed,
     Speed,
@@ -127,30 +127,15 @@ def _label(ax: Axes, label: str) -> None:
 # --- Of a sweep -------------------------------------------------------------------------------------
 
 
-def text(mean: MeanDifference, factor: float = 1.0, sign: str = "") -> str:
-    """A mean with its interval, if it has one."""
-    width = f" +- {factor * mean.half_width:.1f}" if mean.n > 1 else ""
-    return f"{factor * mean.mean:{sign}.1f}{width}"
-
-
 def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
     """A line per rule, and one per comparison."""
     wide = max(18, *(len(one.rule) + 2 for one in found))
-    heads = ("rounds", "revisions each", "settled, %", "in round", "cycling, %")
-    lines = [" " * wide + "".join(f"{head:>18}" for head in heads)]
-    for one in found:
-        cells = (
-            text(one.rounds),
-            text(one.revisions),
-            text(one.settled, 100),
-            "" if one.settled_round is None else text(one.settled_round),
-            text(one.cycling, 100),
-        )
-        lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>18}" for cell in cells))
+    lines = [" " * wide + "".join(f"{head:>18}" for head in ("rounds", "revisions each"))]
+    lines += [f"{o.rule:{wide}}{mean_text(o.rounds):>18}{mean_text(o.revisions):>18}" for o in found]
     tests = sum(len(one.slower) for one in found)
     for one in found:
         for each, unit in zip(one.slower, ("rounds", "revisions"), strict=False):
-            line = f"{one.rule} less {found[0].rule}: {text(each.difference, sign='+')} {unit}"
+            line = f"{one.rule} less {found[0].rule}: {mean_text(each.difference, sign='+')} {unit}"
             if each.difference.n > 1:
                 line += f", {holm_text(each.adjusted_p, tests)}"
             lines.append(line)

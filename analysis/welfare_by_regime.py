@@ -7,8 +7,9 @@ DIR is a folder with runs below it (runs/out if left out) or that of a sweep ove
 SCENARIO what is missing below DIR is played first: every regime, rationality and seed asked for.
 
 Each run counts once: its mean over the second half of its rounds (of those since its last event), under the
-regime that stood then.  Differences between regimes are taken within a setting and seed, because those meet
-the same users and shocks; p-values are paired t-tests, corrected by Holm over all that are printed.
+regime that stood then; a sweep's after the warm-up, averaged over its axes but users.beta.  Differences
+between regimes are taken within a setting and seed, because those meet the same users and shocks; p-values
+are paired t-tests, corrected by Holm over all that are printed.
 """
 
 import argparse
@@ -26,19 +27,18 @@ from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.welfare import (
     BASE,
     RegimeWelfare,
-    late_means,
-    of_sweep,
     played,
+    runs_below,
     welfare_by_regime,
 )
 from market_sim.experiments.compare import REGIMES_COMPARED, TITLES
 from market_sim.experiments.sweep_report import holm_text
-from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.sweep_table import plainly, read_sweep
 
 
 def named(regime: str) -> str:
     """A regime as it is called in a sentence."""
-    return TITLES.get(regime, regime)
+    return TITLES.get(regime, plainly(regime))
 
 
 def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
@@ -84,15 +84,11 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
         left, right = panels
         for place, regime in enumerate(regimes):
             own = [row for row in found if (row.scenario, row.regime) == (scenario, regime)]
-            betas = sorted({row.beta for row in own})
+            own.sort(key=lambda row: row.beta)
             colour, marker = figures.SERIES[place], figures.SERIES_MARKERS[place]
             for name, dashes in (("welfare_usd", "-"), ("user_value_usd", (0, (2, 1.2)))):
-                share = [
-                    100
-                    * np.mean([getattr(row, name) / row.first_best_usd for row in own if row.beta == beta])
-                    for beta in betas
-                ]
-                left.plot(betas, share, color=colour, ls=dashes, marker=marker)
+                share = [100 * getattr(row, name) / row.first_best_usd for row in own]
+                left.plot([row.beta for row in own], share, color=colour, ls=dashes, marker=marker)
             _draw_gain(right, [row for row in own if row.gain is not None], colour, marker)
         left.set_title(f"{scenario}\nwelfare (lines), users' part (dashes)")
         left.set_ylabel("% of the first best")
@@ -121,15 +117,14 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
         finding = "Welfare by regime and rationality"
     seeds = max(row.seeds for row in found)
     note = (
-        f"Means over {seeds} seeds. Gains are paired over seeds, bars: 95 % intervals. The first best: every "
-        "request served by the best level of the best provider."
+        f"Means over {seeds} seeds, and over what else a sweep varies. Gains are paired over seeds, bars: "
+        "95 % intervals. The first best: every request served by the best level of the best provider."
     )
     figures.say(fig, finding, note)
     return fig
 
 
 def _draw_gain(ax: Axes, rows: Sequence[RegimeWelfare], colour: str, marker: str) -> None:
-    rows = sorted(rows, key=lambda row: row.beta)
     gains = [row.gain for row in rows if row.gain is not None]
     if gains:
         ax.errorbar(
@@ -209,12 +204,12 @@ def main() -> None:
                 users=options.users,
             )
         sweep = (options.runs / "sweep.toml").is_file()
-        runs = of_sweep(read_sweep(options.runs)) if sweep else late_means(options.runs)
-    found = welfare_by_regime(runs)
+        table = read_sweep(options.runs) if sweep else runs_below(options.runs)
+        found = welfare_by_regime(table)
     print(*in_words(found), sep="\n")
     if all(row.gain is None for row in found):
         print(f"Nothing to compare: no setting was played under {BASE} and another regime.")
-    about = {"scenario": ", ".join(runs["scenario"].unique()), "seed": sorted(runs["seed"].unique().tolist())}
+    about = {"scenario": table.name, "seed": sorted(table.frame["replicate"].unique().tolist())}
     write_figure(draw(found), options.out / "welfare_by_regime", about)
 
 

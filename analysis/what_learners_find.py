@@ -10,6 +10,13 @@ nine markets; what gives users their value back is the matter of what_restores_u
 
 Demand is the expected one; means are over the second half of the rounds; intervals are 95 % over seeds
 (Student's t).
+
+With DIR, the folder of a sweep of runs over regime.kind or the learning rule, its own runs instead: welfare,
+users' value and price in percent of the truthful outcome with the same users, after the warm-up, by regime
+and rule; intervals over replicates of means over all other axes.
+
+    market-sim sweep runs/sweeps/learners.toml
+    python analysis/what_learners_find.py runs/out/sweeps/learners-...
 """
 
 import argparse
@@ -22,10 +29,13 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator
 
 from market_sim.economy.solve import auction_outcome
 from market_sim.errors import InputError, not_one_of
-from market_sim.experiments.claims.scripts import refusals, write_figure
+from market_sim.experiments.claims.learnt import OUTCOMES as SHARES
+from market_sim.experiments.claims.learnt import Learnt, learnt_of_sweep
+from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
 from market_sim.experiments.figures import (
     INK,
     METHOD_NAMES,
@@ -55,6 +65,7 @@ from market_sim.experiments.learners import (
 from market_sim.experiments.paper import SETTINGS
 from market_sim.experiments.reached import payoffs_usd
 from market_sim.experiments.scenario import load_scenario
+from market_sim.experiments.sweep_table import read_sweep
 from market_sim.experiments.timeline import timeline_of
 from market_sim.theory.learning import RULES
 
@@ -337,11 +348,93 @@ def _label_settings(ax: Axes) -> None:
     ax.set_ylim(len(SETTINGS) - 0.5, -0.5)
 
 
+# --- Of a sweep -------------------------------------------------------------------------------------
+
+
+def sweep_in_words(found: Sequence[Learnt]) -> list[str]:
+    """A line per regime and rule."""
+    wide = max(22, *(len(one.rule) + 2 for one in found))
+    lines = [" " * (26 + wide) + "".join(f"{OUTCOMES[name]:>18}" for name in SHARES)]
+    for one in found:
+        cells = "".join(f"{mean_text(getattr(one, name), 100):>18}" for name in SHARES)
+        lines.append(f"  {one.regime:24}{one.rule:{wide}}{cells}")
+    return lines
+
+
+@styled
+def sweep_figure(found: Sequence[Learnt], note: str) -> Figure:
+    """Welfare, users' value and price, a group of rows per regime."""
+    rules = list(dict.fromkeys(one.rule for one in found))
+    regimes = list(dict.fromkeys(one.regime for one in found))
+    fig = new_figure(1.8 + 0.11 * (len(found) + len(regimes)))
+    axes = fig.subplots(1, len(SHARES), sharey=True)
+    rows, row = {}, 0.0
+    for regime in regimes:
+        for rule in (one.rule for one in found if one.regime == regime):
+            rows[regime, rule] = row
+            row += 1.0
+        row += 1.0
+    for ax, name in zip(axes, SHARES, strict=True):
+        for one in found:
+            value, place = getattr(one, name), rules.index(one.rule) % 7
+            ax.errorbar(
+                100 * value.mean,
+                rows[one.regime, one.rule],
+                xerr=100 * float(np.nan_to_num(value.half_width)),
+                fmt=MARKERS[place],
+                color=COLOURS[place],
+            )
+        ax.axvline(100, color=INK, lw=0.8, zorder=1)
+        ax.set_title(OUTCOMES[name])
+        ax.set_xlabel("% of the truth's")
+        ax.grid(False, axis="y")
+        sns.despine(ax=ax, left=True)
+        ax.tick_params(axis="y", length=0)
+    log_axis(axes[-1].xaxis)
+    axes[-1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes[-1].minorticks_off()
+    middles = [np.mean([at for (own, _), at in rows.items() if own == regime]) for regime in regimes]
+    axes[0].set_yticks(middles, [REGIME_TITLES.get(regime, regime) for regime in regimes])
+    axes[0].set_ylim(row - 1, -1)
+    handles = [
+        Line2D([], [], color=COLOURS[i % 7], marker=MARKERS[i % 7], ls="none", label=rule)
+        for i, rule in enumerate(rules)
+    ]
+    legend_beside(fig, handles)
+    low, high = (pick(found, key=lambda one: one.user_value.mean) for pick in (min, max))
+    say(
+        fig,
+        f"Users get {100 * low.user_value.mean:.0f} % ({_under(low)}) to {100 * high.user_value.mean:.0f} % "
+        f"({_under(high)}) of what the truthful second-price auction gives them",
+        note,
+    )
+    return fig
+
+
+def _under(one: Learnt) -> str:
+    return f"{one.rule}, {REGIME_TITLES.get(one.regime, one.regime)}"
+
+
+def _of_folder(folder: Path, out: Path) -> None:
+    table, found = read_sweep(folder), learnt_of_sweep(folder)
+    seeds = sorted(table.frame["replicate"].unique().tolist())
+    print(f"Sweep {table.name}; in percent of the truthful second-price outcome, +- 95 % over replicates:")
+    print(*sweep_in_words(found), sep="\n")
+    note = (
+        f"Sweep {table.name}, after the warm-up; the truth: everybody bids it in a second-price auction for "
+        f"the same users. Bars: 95 % intervals over {len(seeds)} replicates of means over all other axes."
+    )
+    write_figure(
+        sweep_figure(found, note), out / "what_learners_find", {"scenario": table.name, "seed": seeds}
+    )
+
+
 # --- The command ------------------------------------------------------------------------------------
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="folder of a sweep")
     parser.add_argument("--rules", default=",".join(LEARNERS), help="rules to play")
     parser.add_argument("--beta", type=float, default=1000.0, help="users' rationality, 1/USD")
     parser.add_argument("--seeds", type=int, default=4, help="runs of each rule in each market")
@@ -350,6 +443,9 @@ def main() -> None:
     options = parser.parse_args()
     rules = [name.strip() for name in options.rules.split(",")]
     with refusals("what_learners_find"):
+        if options.folder is not None:
+            _of_folder(options.folder, options.out)
+            return
         for rule in rules:
             if rule not in ALLOWED:
                 raise not_one_of("--rules", rule, ALLOWED)

@@ -207,8 +207,8 @@ def played_figure(found: PlayedGains) -> Figure:
     say(
         fig,
         f"Users keep less than under pay-per-compute in {', '.join(told)}",
-        f"{found.name}: other regimes less pay-per-compute, means of {pairs} paired seeds and 95 % "
-        "intervals.",
+        f"{found.name}: other regimes less pay-per-compute, "
+        + (f"means of {pairs} paired seeds and 95 % intervals." if pairs > 1 else "with one seed."),
     )
     return fig
 

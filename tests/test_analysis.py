@@ -15,15 +15,20 @@ from SALib.sample import sobol
 from market_sim.errors import InputError
 from market_sim.experiments.claims.anarchy import price_of_anarchy_of_sweep
 from market_sim.experiments.claims.coverage import counts, coverage, paper_setting
+from market_sim.experiments.claims.ends import ends_of_sweep
 from market_sim.experiments.claims.gains import gains_of_folder, gains_of_sweep
+from market_sim.experiments.claims.learnt import learnt_of_sweep
 from market_sim.experiments.claims.margins import margins_of_sweep
 from market_sim.experiments.claims.misinformation import losses_of_sweep
-from market_sim.experiments.claims.scaling import scaling
+from market_sim.experiments.claims.scaling import scaling, scaling_of_sweep
 from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep, sensitivity_to_network
 from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_sweep, turns_of
+from market_sim.experiments.claims.welfare import welfare_by_regime
 from market_sim.experiments.compare import compare
 from market_sim.experiments.convergence import Game
+from market_sim.experiments.run import run
 from market_sim.experiments.runner import sweep
+from market_sim.experiments.sweep import load_sweep
 from market_sim.experiments.sweep_table import SweepTable, read_rounds, read_sweep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +63,35 @@ def test_welfare_by_regime_pairs_runs_of_the_same_seed(tmp_path):
         "welfare_by_regime.png",
         "welfare_by_regime.svg",
     ]
+
+
+def test_welfare_by_regime_of_a_sweep_is_averaged_over_its_axes_but_rationality(
+    tmp_path, monkeypatch, capsys
+):
+    axes = {
+        "regime.kind": ["second_price_auction", "pay_per_compute"],
+        "users.beta": [200, 1000, 5000],
+        "market.margin": [0.1, 1.0],
+    }
+    folder = swept(tmp_path / "runs", seeds=3, rounds=20, axes=axes)
+    table = read_sweep(folder)
+    found = welfare_by_regime(table)
+    assert [(one.beta, one.regime, one.seeds) for one in found] == [
+        (beta, regime, 3) for beta in axes["users.beta"] for regime in axes["regime.kind"]
+    ]
+    rows = (
+        table.ok[table.ok["users.beta"] == 5000].groupby(["regime.kind", "replicate"])["welfare_usd"].mean()
+    )
+    gain = rows["second_price_auction"] - rows["pay_per_compute"]
+    assert found[4].gain.mean == pytest.approx(gain.mean())
+    assert found[4].gain.half_width == pytest.approx(4.30265 * gain.sem(), rel=1e-5)  # Student's t
+    assert found[4].adjusted_p >= found[4].gain.p_value
+    assert found[5].gain is None
+    assert found[5].welfare_usd == pytest.approx(rows["pay_per_compute"].mean())
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("welfare_by_regime", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert text.count("(Holm, 3 tests)") == 3
+    assert pictures(tmp_path / "figures", "welfare_by_regime")
 
 
 def lines_after(text: str, heading: str) -> list[str]:
@@ -177,13 +211,35 @@ def test_what_margins_do_keeps_both_readings_apart(tmp_path, monkeypatch, capsys
 def test_what_more_providers_change_is_said_seed_by_seed(tmp_path, monkeypatch, capsys):
     small = ("--most", "30", "--seeds", "4", "--out", tmp_path)
     text = told("what_more_providers_change", *small, monkeypatch=monkeypatch, capsys=capsys)
-    (found,) = scaling([30], seeds=range(4))
+    few, many = scaling([30, 2], seeds=range(4))
     row = next(line for line in text.splitlines() if line.lstrip().startswith("30 "))
-    assert row.split()[1] == f"{100 * found.inefficiency.mean():.1f}"
-    assert (found.welfare <= found.best_welfare).all()
-    assert (found.best_welfare <= found.optimum * (1 + 1e-12)).all()
-    assert (found.optimum <= found.first_best).all()
+    assert row.split()[1] == f"{100 * many.measures['inefficiency'].mean:.1f}"
+    change = many.changes["inefficiency"]
+    assert (change.n, change.mean) == (
+        4,
+        pytest.approx(many.measures["inefficiency"].mean - few.measures["inefficiency"].mean),
+    )
+    assert f"inefficiency changes by {100 * change.mean:+.1f} +- {100 * change.half_width:.1f} points" in text
+    assert few.changes == {}
     assert pictures(tmp_path, "what_more_providers_change")
+
+
+def test_what_more_providers_change_reads_a_sweep(tmp_path, monkeypatch, capsys):
+    axes = {"market.generated.providers": [5, 2], "users.beta": [1000, 5000]}
+    made = {"name": "made", "kind": "solve", "seeds": 3, "base": {"users": {}}, "axes": axes}
+    folder = sweep(made, out=tmp_path / "runs").folder
+    table = read_sweep(folder)
+    few, many = scaling_of_sweep(table)
+    assert (few.count, many.count) == (2, 5)
+    rows = table.ok.set_index("market.generated.providers").loc[5]
+    kept = (rows["worst_user_value"] / rows["auction_welfare"]).groupby(rows["replicate"]).mean()
+    assert many.measures["user value"].mean == pytest.approx(kept.mean())
+    assert many.measures["user value"].half_width == pytest.approx(4.30265 * kept.sem(), rel=1e-5)
+    assert many.equilibria == (rows["equilibria"].min(), rows["equilibria"].max())
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("what_more_providers_change", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert "From 2 to 5 providers" in text
+    assert pictures(tmp_path / "figures", "what_more_providers_change")
 
 
 def test_what_welfare_depends_on_has_sobol_and_morris_of_every_factor(tmp_path, monkeypatch, capsys):
@@ -412,9 +468,6 @@ def test_speed_by_rule_of_a_sweep_is_that_of_its_rounds(rules_swept):
     assert (exp3.rule, exp3.rounds.n, exp3.rounds.mean) == ("exp3", 3, pytest.approx(np.mean(by_hand)))
     assert best.revisions.mean == pytest.approx(best.rounds.mean / 3)  # they move in turns
     assert hedge.revisions == hedge.rounds
-    assert (best.settled.mean, exp3.settled.mean) == (1.0, 0.0)
-    assert best.settled_round.mean == table.ok.loc[table.ok["point"] == 0, "settled_round"].mean()
-    assert exp3.settled_round is None
     assert best.slower == ()
     assert exp3.slower[0].difference.mean == pytest.approx(exp3.rounds.mean - best.rounds.mean)
     assert all(one.adjusted_p >= one.difference.p_value for one in exp3.slower)
@@ -428,6 +481,80 @@ def test_how_fast_rules_arrive_reads_a_sweep(rules_swept, tmp_path, monkeypatch,
     assert [line.split("  ")[0] for line in text.splitlines()[2:5]] == ["best reply", "hedge", "exp3"]
     assert text.count("(Holm, 4 tests)") == 4
     assert pictures(tmp_path, "how_fast_rules_arrive")
+
+
+def test_where_rules_end_in_a_sweep_is_what_its_runs_reached(rules_swept):
+    table = read_sweep(rules_swept)
+    best, hedge, exp3 = ends_of_sweep(table)
+    for point, one in enumerate((best, hedge, exp3)):
+        rows = table.ok[table.ok["point"] == point]
+        runs = [run(load_sweep(rules_swept / "sweep.toml").scenario(point, seed)) for seed in rows["seed"]]
+        settled = [each.reached.settled_in for each in runs]
+        assert one.ends["in the least equilibrium"].mean == np.mean([number == 1 for number in settled])
+        assert one.ends["in a cycle"].mean == np.mean([each.reached.cycle is not None for each in runs])
+        assert sum(share.mean for share in one.ends.values()) == pytest.approx(1)
+        away = [each.reached.nearest.mean_level_steps for each in runs]
+        assert one.measures["equilibrium_steps"].mean == pytest.approx(np.mean(away))
+    assert best.ends["in the least equilibrium"].mean == 1.0
+    assert exp3.ends["neither"].mean == 1.0
+    assert best.better is None
+    welfare = table.ok.pivot(index="replicate", columns="point", values="expected_welfare_usd")
+    assert exp3.better.difference.mean == pytest.approx((welfare[2] - welfare[0]).mean())
+    assert exp3.better.difference.half_width == pytest.approx(
+        4.30265 * (welfare[2] - welfare[0]).sem(), rel=1e-5
+    )
+
+
+def test_convergence_by_rule_reads_a_sweep(rules_swept, tmp_path, monkeypatch, capsys):
+    asked = (rules_swept, "--out", tmp_path)
+    text = told("convergence_by_rule", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    (row,) = [line for line in text.splitlines() if line.startswith("exp3  ")]
+    assert row.split()[1:16:3] == ["0.0", "0.0", "0.0", "0.0", "100.0"]
+    assert text.count("(Holm, 2 tests)") == 2
+    assert pictures(tmp_path, "convergence_by_rule")
+
+
+def test_where_rules_end_needs_markets_whose_equilibria_are_known(rules_swept):
+    table = read_sweep(rules_swept)
+    with pytest.raises(InputError, match="small: no run of it went well in a market whose equilibria are"):
+        ends_of_sweep(table.with_frame(table.frame.assign(equilibrium_steps=np.nan)))
+
+
+def test_what_learners_find_in_a_sweep_is_a_share_of_the_truth_of_the_same_users(
+    tmp_path, monkeypatch, capsys
+):
+    base = {
+        "users": {"count": 20, "beta": {"distribution": "choice", "values": [200, 5000], "weights": [1, 1]}}
+    }
+    settings = [{"providers.auction_learning": {"rule": rule}} for rule in ("truthful", "hedge")]
+    about = {
+        "axes": {"regime.kind": ["flat_price", "second_price_auction"], "market.margin": [0.1, 1.0]},
+        "design": {"kind": "list", "settings": settings},
+    }
+    folder = swept(tmp_path / "runs", base, seeds=3, rounds=10, **about)
+    posted, truth, hedge = learnt_of_sweep(folder)
+    assert [(one.regime, one.rule) for one in (posted, truth, hedge)] == [
+        ("flat_price", "better reply"),
+        ("second_price_auction", "truthful"),
+        ("second_price_auction", "hedge"),
+    ]
+    for share in (truth.welfare, truth.user_value, truth.price):
+        assert (share.n, share.mean) == (3, pytest.approx(1, rel=1e-12))
+    frame = read_sweep(folder).ok
+    rows = frame[frame["regime.kind"] == "second_price_auction"]
+    by_rule = {
+        rule: own.set_index(["market.margin", "replicate"])["expected_price_usd"]
+        for rule, own in rows.groupby("providers.auction_learning")
+    }
+    shares = (by_rule['{"rule": "hedge"}'] / by_rule['{"rule": "truthful"}']).groupby("replicate").mean()
+    assert hedge.price.mean == pytest.approx(shares.mean())
+    assert hedge.price.half_width == pytest.approx(4.30265 * shares.sem(), rel=1e-5)  # Student's t
+    asked = (folder, "--out", tmp_path / "figures")
+    text = told("what_learners_find", *asked, monkeypatch=monkeypatch, capsys=capsys)
+    assert [line.split()[0] for line in text.splitlines()[2:5]] == [
+        one.regime for one in (posted, truth, hedge)
+    ]
+    assert pictures(tmp_path / "figures", "what_learners_find")
 
 
 @pytest.fixture(scope="module")
@@ -494,8 +621,8 @@ def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_pa
         for seed in (1, 2):
             compare(SMALL | {"rounds": 12} | changed, seed=seed, out=tmp_path)
     found = gains_of_folder(tmp_path)
-    assert (found.name, found.axes) == ("small", ("scenario",))
-    assert {one.setting[0] for one in found.changes} == {"small, β = 1,000", "small, β = 5,000"}
+    assert (found.name, found.axes) == ("small", ("users.beta",))
+    assert {one.setting for one in found.changes} == {(1000.0,), (5000.0,)}
     assert {(one.value, one.against, one.difference.n) for one in found.changes} == {
         ("second_price_auction", "pay_per_compute", 2)
     }
@@ -506,9 +633,15 @@ def test_who_gains_reads_comparisons_and_keeps_settings_of_one_name_apart(tmp_pa
     (own,) = [
         one.difference.mean
         for one in found.changes
-        if one.setting == ("small, β = 1,000",) and one.measure == "user_value_usd"
+        if one.setting == (1000.0,) and one.measure == "user_value_usd"
     ]
     assert own == pytest.approx(by_hand)
+    compare(SMALL | {"rounds": 12, "users": {"count": 60}}, seed=1, out=tmp_path)
+    numbered = gains_of_folder(tmp_path)
+    assert numbered.axes == ("scenario", "users.beta")
+    names, betas = zip(*sorted({one.setting for one in numbered.changes}), strict=True)
+    assert set(names) == {"small", "small (2)"}
+    assert sorted(betas) == [1000.0, 1000.0, 5000.0]
 
 
 def made_table(betas: list[float]) -> SweepTable:
@@ -592,6 +725,10 @@ def test_what_margins_do_in_a_sweep_is_the_table_s_with_intervals_over_draws(tmp
         ("who_gains_from_the_auction", 'needs a sweep of kind "run" over regime.kind;'),
         ("what_misinformation_costs", 'needs a sweep of kind "run" over users.information;'),
         ("how_fast_rules_arrive", 'needs a sweep of kind "run" over providers.learning or '),
+        ("convergence_by_rule", 'needs a sweep of kind "run" over providers.learning or '),
+        ("welfare_by_regime", 'needs a sweep of kind "run" over regime.kind;'),
+        ("what_learners_find", 'needs a sweep of kind "run" over regime.kind or providers.learning or '),
+        ("what_more_providers_change", 'needs a sweep of kind "solve" over market.generated.providers;'),
     ],
 )
 def test_a_folder_without_the_axis_is_one_sentence(tmp_path, monkeypatch, capsys, name, wants):

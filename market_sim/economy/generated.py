@@ -1,4 +1,4 @@
-"""Markets of any size, generated: what the paper's data would look like with more providers.
+"""Providers of any number, generated: what the paper's data would look like with more of them.
 
 A provider is drawn as a model and a host, with numbers that spread as those of the bundled instruct models
 on GSM8K by majority voting do (docs/theory.md 10):
@@ -12,57 +12,41 @@ on GSM8K by majority voting do (docs/theory.md 10):
 
 N(m, s) are normal draws with mean m and deviation s, all independent; means and deviations are those of the
 nine bundled curves, of the rate r the fits to them.  In the data better models are a little dearer, here not.
-Levels are 1, 4, 8, 16, 32 and 64 samples.  Markets of one seed are nested: the first n providers of a
-larger market are the smaller market, so that adding providers is entry.
+Levels are 1, 4, 8, 16, 32 and 64 samples.  Those of one seed are nested: the first n of more providers are
+the n providers, so that adding some is entry.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.special import expit
 
-from market_sim.economy.market import PAPER_BASELINE, PAPER_MARGIN, PAPER_VALUE_OF_CORRECT_USD
-from market_sim.theory.arrays import Array
-from market_sim.theory.auction import TruthfulOutcome, truthful_outcome
-from market_sim.theory.game import Game, make_game
+from market_sim.economy.quality import QualityCurve
 
 LEVELS = np.array([1.0, 4.0, 8.0, 16.0, 32.0, 64.0])
 MOST_PROVIDERS = 100_000
+
+BENCHMARK = "generated"
+METHOD = "majority_voting"
+LIKE = "GSM8K"
+"""The benchmark on which providers spread so; a correct answer is worth the same."""
 
 _STREAM = 0x67656E  # apart from the streams of runs with the same seed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class GeneratedMarket:
-    """Offers of N generated providers at K levels; quality, price, cost (N, K) USD per query."""
+class Generated:
+    """The curves of providers "provider-1", "provider-2", ..., and USD per million tokens of each."""
 
-    accuracy: Array
-    tokens: Array
-    quality: Array
-    price: Array
-    cost: Array
-
-    def first(self, count: int) -> "GeneratedMarket":
-        """The market of the first `count` providers."""
-        return GeneratedMarket(**{name: table[:count] for name, table in vars(self).items()})
-
-    def game(self, beta: float) -> Game:
-        """The pay-per-compute game of users of that rationality, a batch of one."""
-        return make_game(self.quality - self.price, self.price - self.cost, np.array([beta]))
-
-    def auction(self) -> TruthfulOutcome:
-        """The truthful second-price auction."""
-        return truthful_outcome(self.quality, self.cost, 0.0, np.ones(self.price.shape, dtype=bool))
+    curves: tuple[QualityCurve, ...]
+    prices: Mapping[str, float]
 
 
-def generated_market(
-    count: int,
-    seed: int,
-    *,
-    value_of_correct_usd: float = PAPER_VALUE_OF_CORRECT_USD["GSM8K"],
-    margin: float = PAPER_MARGIN,
-) -> GeneratedMarket:
-    """A market of `count` generated providers, 1 to MOST_PROVIDERS; the same seed gives the same ones."""
+@lru_cache(maxsize=16)
+def generated(count: int, seed: int) -> Generated:
+    """`count` providers, 1 to MOST_PROVIDERS; the same seed gives the same ones."""
     if not 1 <= count <= MOST_PROVIDERS:
         raise ValueError(f"{count} providers are not from 1 to {MOST_PROVIDERS:,}")
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(_STREAM,)))
@@ -71,11 +55,18 @@ def generated_market(
     a_inf = a_1 + expit(-0.1 + 0.55 * gain) * (1.0 - a_1)
     accuracy = a_inf - (a_inf - a_1) * LEVELS ** -(0.4 * np.exp(0.45 * speed))
     tokens = 220.0 * np.exp(0.2 * length) * LEVELS
-    usd = tokens * 0.11e-6 * np.exp(0.35 * price)
-    return GeneratedMarket(
-        accuracy=accuracy,
-        tokens=tokens,
-        quality=value_of_correct_usd * (PAPER_BASELINE + (1.0 - PAPER_BASELINE) * accuracy),
-        price=usd,
-        cost=usd / (1.0 + margin),
+    names = [f"provider-{number}" for number in range(1, count + 1)]
+    return Generated(
+        curves=tuple(
+            QualityCurve(
+                benchmark=BENCHMARK,
+                method=METHOD,
+                model=name,
+                compute_level=LEVELS,
+                accuracy=accuracy[i],
+                tokens_per_query=tokens[i],
+            )
+            for i, name in enumerate(names)
+        ),
+        prices=dict(zip(names, (0.11 * np.exp(0.35 * price[:, 0])).tolist(), strict=True)),
     )

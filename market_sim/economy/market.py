@@ -5,6 +5,7 @@ an answer is worth belongs to users: q = alpha (b + (1 - b) f(a)), alpha = value
 times the user's own scale (NOTATION.md; docs/theory.md 1).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -282,11 +283,8 @@ def games_of(market: Market, task: int, betas: Array, value_scale: Array | float
 
 def provider_names(curves: Sequence[QualityCurve]) -> list[str]:
     """What the providers of some curves are called: by their model, and its method if it has several here."""
-    models = [curve.model for curve in curves]
-    return [
-        f"{curve.model} ({curve.method})" if models.count(curve.model) > 1 else curve.model
-        for curve in curves
-    ]
+    times = Counter(curve.model for curve in curves)
+    return [f"{curve.model} ({curve.method})" if times[curve.model] > 1 else curve.model for curve in curves]
 
 
 def make_providers(
@@ -304,7 +302,7 @@ def make_providers(
     Raises InputError for a model without a price or margin.
     """
     known = {**bundled_prices(), **(prices or {})}
-    models = [curve.model for curve in curves]
+    models = dict.fromkeys(curve.model for curve in curves)
     for key, table in (("prices", prices), ("margin", margin)):
         for name in table if isinstance(table, Mapping) else ():
             if name not in models:
@@ -343,8 +341,8 @@ def make_providers(
                 margin=mu,
             )
         )
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(names).items():
+        if times > 1:
             raise InputError(f"{where}: two providers would be called {name!r}; rename a model")
     return providers
 

@@ -9,6 +9,7 @@ each number comes from stands in economy/data/README.md.
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -131,12 +132,14 @@ def select_curves(
         models = tuple(names)
     if not models:
         raise InputError(f"{where}.models is empty; it must name at least one of {', '.join(names)}")
+    there, times = set(names), Counter(models)
     for name in models:
-        if name not in names:
+        if name not in there:
             raise not_one_of(f"{where}.models", name, names)
-        if models.count(name) > 1:
+        if times[name] > 1:
             raise InputError(f"{where}.models names {name!r} twice")
-    return [c for m in methods for name in models for c in curves if (c.method, c.model) == (m, name)]
+    by_name = {(curve.method, curve.model): curve for curve in curves}
+    return [by_name[m, name] for m in methods for name in models if (m, name) in by_name]
 
 
 def _the_one(field_name: str, got: str | None, known: list[str], where: str) -> str:

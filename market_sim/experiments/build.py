@@ -19,6 +19,7 @@ from market_sim.economy.draws import (
     parametric_draws,
     read_draws,
 )
+from market_sim.economy.generated import BENCHMARK, LIKE, Generated, generated
 from market_sim.economy.market import (
     PAPER_VALUE_OF_CORRECT_USD,
     Market,
@@ -45,9 +46,19 @@ from market_sim.theory.rule import PLANNED, Rule
 
 
 def known_curves(scenario: Scenario) -> list[QualityCurve]:
-    """All curves of the scenario's curve file, or the bundled ones."""
-    curves = scenario.market.curves
+    """All curves of the scenario's curve file or of its generated providers, or the bundled ones."""
+    made, curves = generated_for(scenario), scenario.market.curves
+    if made is not None:
+        return list(made.curves)
     return list(bundled_curves() if curves is None else read_curves(scenario.folder / curves))
+
+
+def generated_for(scenario: Scenario) -> Generated | None:
+    """The providers that are generated for a scenario; None where it has measured ones."""
+    section = scenario.market.generated
+    if section is None:
+        return None
+    return generated(section.providers, scenario.seed if section.seed is None else section.seed)
 
 
 def curves_of(scenario: Scenario, serves: Mapping[str, str] | None = None) -> list[list[QualityCurve]]:
@@ -91,14 +102,17 @@ def market_of(scenario: Scenario, serves: Mapping[str, str] | None = None, level
     levels  room for at least so many
     """
     section, where = scenario.market, f"{scenario.where}: market"
+    made = generated_for(scenario)
+    listed = bundled_prices() if made is None else made.prices
     to_come = {model for event in scenario.events for model in (event.serves or {}).values()}
     tasks = []
     for original, curves in zip(curves_of(scenario), curves_of(scenario, serves), strict=True):
         there = {curve.model for curve in original}
-        asked = {name: usd for name, usd in section.prices.items() if name in there or name not in to_come}
+        asked = {name: listed[name] for name in there if name in listed}
+        asked |= {name: usd for name, usd in section.prices.items() if name in there or name not in to_come}
         firms = make_providers(original, where=where, prices=asked, margin=section.margin)
         if serves:
-            prices = {**bundled_prices(), **section.prices}
+            prices = {**listed, **section.prices}
             for place, (firm, curve) in enumerate(zip(firms, curves, strict=True)):
                 if curve.model not in prices:
                     raise InputError(f"{where}.prices has no price for {curve.model!r}, which an event names")
@@ -123,6 +137,11 @@ def draws_of(scenario: Scenario, count: int | None, correlation: float | None) -
     correlation  of parametric ones; None: 0
     """
     curves, found = scenario.market.curves, None
+    if scenario.market.generated is not None:
+        raise InputError(
+            f"{scenario.where}: market.generated: nobody measured generated providers, so nothing says how "
+            "sure their curves are"
+        )
     if curves is not None:
         found = draws_beside(scenario.folder / curves)
     if found is None:
@@ -158,6 +177,8 @@ def _value_of_correct(scenario: Scenario, benchmark: str) -> float:
             return given[benchmark]
     elif given is not None:
         return given
+    if benchmark == BENCHMARK and scenario.market.generated is not None:
+        benchmark = LIKE
     if benchmark not in PAPER_VALUE_OF_CORRECT_USD:
         raise InputError(
             f"{scenario.where}: market.value_of_correct_usd is missing, and {benchmark} has no default "
@@ -273,7 +294,9 @@ def resolved(scenario: Scenario, market: Market) -> dict[str, Any]:
     section = data["market"]
     section["benchmark"] = market.tasks[0] if market.n_tasks == 1 else list(market.tasks)
     section["method"] = list(dict.fromkeys(market.methods))
-    if scenario.market.models is None:
+    if scenario.market.generated is not None:
+        section["generated"].setdefault("seed", scenario.seed)
+    elif scenario.market.models is None:
         section["models"] = list(dict.fromkeys(curve.model for curve in curves_of(scenario)[0]))
     worth = dict(zip(market.tasks, market.value_of_correct.tolist(), strict=True))
     section["value_of_correct_usd"] = worth if market.n_tasks > 1 else worth[market.tasks[0]]

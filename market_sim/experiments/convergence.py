@@ -129,11 +129,7 @@ def _over_seeds(
     n = len(reached)
     nearest = [one.nearest for one in reached if one.nearest is not None]
     settled = [one.settled_round for one in reached if one.settled_round is not None]
-    ends = Counter(
-        place.number
-        for one, place in zip(reached, nearest, strict=True)
-        if one.settled_round is not None and place.level_steps == 0
-    )
+    ends = Counter(one.settled_in for one in reached if one.settled_in is not None)
     against = [equilibrium_welfare[place.number - 1] for place in nearest]
     return Convergence(
         game=game,

@@ -15,10 +15,10 @@ from market_sim.economy.solve import paper_path, totals_at
 from market_sim.errors import InputError
 from market_sim.experiments.people import users_of_one_type
 from market_sim.experiments.scenario import Scenario
-from market_sim.theory.arrays import Array
+from market_sim.theory.arrays import Array, at_levels
 from market_sim.theory.auction import truthful_outcome
 from market_sim.theory.choice import OUTSIDE
-from market_sim.theory.game import equilibria, make_game
+from market_sim.theory.game import Game, equilibria, log_shares_at, make_game
 from market_sim.theory.welfare import inefficiency, price_of_anarchy, social_optimum
 
 Row = dict[str, Any]
@@ -34,6 +34,8 @@ MEASURES: Mapping[str, type] = {
     "log_sum_surplus": float,
     "optimum": float,
     "worst_welfare": float,
+    "worst_user_value": float,
+    "worst_tokens_ratio": float,
     "best_welfare": float,
     "price_of_anarchy": float,
     "price_of_stability": float,
@@ -50,7 +52,7 @@ MEASURES: Mapping[str, type] = {
     "auction_price": float,
     "auction_provider_profit": float,
 }
-"""Columns of the table (docs/formats.md): of the paper's equilibrium unless the name says otherwise; USD per
+"""Columns of the table (docs/sweeps.md): of the paper's equilibrium unless the name says otherwise; USD per
 arriving request."""
 
 
@@ -82,8 +84,12 @@ def to_solve(scenario: Scenario, market: Market) -> Exact:
     )
 
 
-def solve_rows(problems: Sequence[Exact]) -> list[Row]:
-    """The measures of each, in their order."""
+def solve_rows(problems: Sequence[Exact], *, dynamics: bool = True) -> list[Row]:
+    """The measures of each, in their order.
+
+    dynamics  False: without what is of the equilibrium that the paper's dynamics end in; they take a second
+              for a thousand providers
+    """
     alike: dict[tuple[Any, ...], list[int]] = {}
     for place, one in enumerate(problems):
         market = one.market
@@ -91,11 +97,11 @@ def solve_rows(problems: Sequence[Exact]) -> list[Row]:
         alike.setdefault(kind, []).append(place)
     rows: dict[int, Row] = {}
     for places in alike.values():
-        rows |= zip(places, _rows([problems[place] for place in places]), strict=True)
+        rows |= zip(places, _rows([problems[place] for place in places], dynamics), strict=True)
     return [rows[place] for place in range(len(problems))]
 
 
-def _rows(problems: Sequence[Exact]) -> list[Row]:
+def _rows(problems: Sequence[Exact], dynamics: bool) -> list[Row]:
     """The measures of markets with the same providers and levels, of B of them at once."""
     first = problems[0].market
 
@@ -105,31 +111,40 @@ def _rows(problems: Sequence[Exact]) -> list[Row]:
     scale = each(lambda one: one.value_scale)[:, None, None]
     quality = scale * each(lambda one: one.market.quality(0))
     price, cost = each(lambda one: one.market.price[0]), each(lambda one: one.market.cost[0])
+    tokens = each(lambda one: one.market.tokens[0])
     outside = each(lambda one: one.market.outside_value)
     beta, offered = each(lambda one: one.beta), first.offered[0]
     games = make_game(quality - price, price - cost, beta, outside, offered)
     found, best = equilibria(games), social_optimum(games)
-    totals = totals_at(games, paper_path(games, problems[0].seed).end, price)
     starts = np.searchsorted(found.game, np.arange(len(problems)))
-    worst, greatest = (ends.reduceat(found.welfare, starts) for ends in (np.minimum, np.maximum))
+    worst = found.levels[np.lexsort((found.welfare, found.game))[starts]]
+    at_worst = totals_at(games, worst, price)
+    greatest = np.maximum.reduceat(found.welfare, starts)
+    efficient = np.where(offered, quality - cost, -np.inf).argmax(axis=-1)
     auction = truthful_outcome(quality, cost, outside, offered)
-    columns: dict[str, Any] = {
-        "beta": beta,
-        "welfare": totals.welfare,
-        "user_value": totals.user_value,
-        "price": totals.price,
-        "provider_profit": totals.provider_profit,
-        "log_sum_surplus": totals.log_sum_surplus,
+    columns: dict[str, Any] = {"beta": beta}
+    if dynamics:
+        totals = totals_at(games, paper_path(games, problems[0].seed).end, price)
+        columns |= {
+            "welfare": totals.welfare,
+            "user_value": totals.user_value,
+            "price": totals.price,
+            "provider_profit": totals.provider_profit,
+            "log_sum_surplus": totals.log_sum_surplus,
+            "paper_price_of_anarchy": price_of_anarchy(best.welfare, totals.welfare),
+            "inefficiency": inefficiency(best.welfare, totals.welfare),
+            "strategic_gap": best.welfare - totals.welfare,
+            "first_best_gap_usd": auction.welfare - totals.welfare,
+        }
+    columns |= {
         "optimum": best.welfare,
-        "worst_welfare": worst,
+        "worst_welfare": at_worst.welfare,
+        "worst_user_value": at_worst.user_value,
+        "worst_tokens_ratio": _tokens_ratio(games, worst, tokens, efficient),
         "best_welfare": greatest,
-        "price_of_anarchy": price_of_anarchy(best.welfare, worst),
+        "price_of_anarchy": price_of_anarchy(best.welfare, at_worst.welfare),
         "price_of_stability": price_of_anarchy(best.welfare, greatest),
-        "paper_price_of_anarchy": price_of_anarchy(best.welfare, totals.welfare),
-        "inefficiency": inefficiency(best.welfare, totals.welfare),
         "noise_gap": auction.welfare - best.welfare,
-        "strategic_gap": best.welfare - totals.welfare,
-        "first_best_gap_usd": auction.welfare - totals.welfare,
         "equilibria": np.bincount(found.game, minlength=len(problems)),
         "auction_winner": [_named(first, i) for i in auction.winner.tolist()],
         "auction_runner_up": [_named(first, i) for i in auction.runner_up.tolist()],
@@ -146,6 +161,15 @@ def _rows(problems: Sequence[Exact]) -> list[Row]:
         for name, column in columns.items()
     }
     return [head | dict(zip(lists, values, strict=True)) for values in zip(*lists.values(), strict=True)]
+
+
+def _tokens_ratio(games: Game, levels: Array, tokens: Array, efficient: Array) -> Array:
+    """Tokens of profiles over those that the same requests take at efficient levels, (B,)."""
+    log_share, _ = log_shares_at(games, levels)
+    share = np.exp(log_share - log_share.max(axis=-1, keepdims=True))  # where hardly anybody buys, too
+    return (share * at_levels(tokens, levels)).sum(axis=-1) / (share * at_levels(tokens, efficient)).sum(
+        axis=-1
+    )
 
 
 def _named(market: Market, provider: int) -> str | None:

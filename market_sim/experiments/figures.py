@@ -182,15 +182,21 @@ def say(fig: Figure, finding: str, note: str = "") -> None:
     title = _balanced(finding, int(11.8 * width))
     fig.suptitle(title, x=0.012, ha="left", fontsize=9.5, weight="bold", color=INK)
     if note:
-        fig.supxlabel(textwrap.fill(note, int(18 * width)), x=0.012, ha="left", fontsize=7, color=MUTED)
+        fig.supxlabel(
+            textwrap.fill(note, int(18 * width), break_on_hyphens=False),
+            x=0.012,
+            ha="left",
+            fontsize=7,
+            color=MUTED,
+        )
 
 
 def _balanced(text: str, width: int) -> str:
     """The text in as few lines as `width` letters allow, and these about equally long."""
-    lines = len(textwrap.wrap(text, width))
-    while len(textwrap.wrap(text, width - 1)) == lines:
+    lines = len(textwrap.wrap(text, width, break_on_hyphens=False))
+    while len(textwrap.wrap(text, width - 1, break_on_hyphens=False)) == lines:
         width -= 1
-    return textwrap.fill(text, width)
+    return textwrap.fill(text, width, break_on_hyphens=False)
 
 
 def legend_beside(fig: Figure, handles: Sequence[Artist]) -> None:

@@ -114,6 +114,13 @@ class Reached:
     welfare: Estimate
 
     @property
+    def settled_in(self) -> int | None:
+        """The number of the equilibrium that play settled in; None where it settled in none."""
+        if self.settled_round is None or self.nearest is None or self.nearest.level_steps > 0:
+            return None
+        return self.nearest.number
+
+    @property
     def still_on_its_way(self) -> bool:
         """Whether the warm-up is as long as it may be, half of the rounds: welfare may not have arrived."""
         return self.rounds > 1 and self.welfare_from - self.began > self.rounds // 2

@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from market_sim.economy.generated import MOST_PROVIDERS
 from market_sim.economy.market import (
     MOST_INDIVIDUALS,
     MOST_PEOPLE,
@@ -89,10 +90,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class GeneratedSection(_Section):
+    """Providers drawn at random (economy/generated.py); by the scenario's seed, if no other is given."""
+
+    providers: Annotated[int, Field(ge=1, le=MOST_PROVIDERS)]
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+
+
 class MarketSection(_Section):
     """What is served and what it is worth."""
 
     curves: str | None = None
+    generated: GeneratedSection | None = None
     benchmark: Benchmarks | None = None
     method: Methods | None = None
     models: Names | None = None
@@ -102,6 +111,12 @@ class MarketSection(_Section):
     quality_curve: CurveName = "linear"
     margin: Positive | dict[str, Positive] = PAPER_MARGIN
     outside_value_usd: Usd = 0.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.curves is not None and self.generated is not None:
+            raise ValueError("generated providers have their own curves: leave curves or generated out")
+        return self
 
 
 class Segment(_Section):

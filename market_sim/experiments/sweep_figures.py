@@ -267,6 +267,8 @@ def changes_figure(
         ax.set_title(title, fontsize=8)
         ax.set_xlabel(unit)
         ax.margins(x=0.12)
+        if len(panels) > 2:  # narrow
+            ax.locator_params(axis="x", nbins=3, steps=[1, 2, 5, 10])
         ax.grid(False, axis="y")
         ax.tick_params(axis="y", length=0)
     panel_axes[0].set_yticks(range(len(settings)), [setting_text(axes, setting) for setting in settings])

@@ -190,7 +190,7 @@ def run_row(played: Played) -> Row:
         "warm_up": reached.welfare_from - 1,
         "settled_round": reached.settled_round,
         "cycle_length": None if reached.cycle is None else reached.cycle.length,
-        "equilibrium_number": None if reached.nearest is None else reached.nearest.number,
+        "equilibrium_number": reached.settled_in,
         "rounds": len(table["round"]) - 1,
     }
 
@@ -231,11 +231,10 @@ def _solved_alone(job: Job, one: One) -> Row:
 def _problem(job: Job, one: One, markets: dict[tuple[Any, ...], Market]) -> exact_rows.Exact:
     """What is to be solved at a point; `markets` remembers those of others, by what they are made of."""
     scenario = scenario_of(job, one)
-    key = tuple(
-        str(value)
-        for path, value in zip(job.paths, one.values, strict=True)
-        if path[0] in ("market", "events")
-    )
+    made_of = [
+        value for path, value in zip(job.paths, one.values, strict=True) if path[0] in ("market", "events")
+    ]
+    key = (*map(str, made_of), None if scenario.market.generated is None else scenario.seed)
     if key not in markets:
         markets[key] = market_of(scenario)
     return exact_rows.to_solve(scenario, markets[key])

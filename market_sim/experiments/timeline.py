@@ -46,11 +46,11 @@ class Timeline:
 
 
 def draws_nothing(scenario: Scenario) -> bool:
-    """Whether everything before the first round is the same for every seed: users of no distribution or type,
-    who know what offers are worth."""
+    """Whether everything before the first round is the same for every seed: no generated providers, and users
+    of no distribution or type, who know what offers are worth."""
     users = scenario.users
     drawn = users.types is not None or any(isinstance(getattr(users, key), dict) for key in DIFFER)
-    return not drawn and users.information == "full"
+    return scenario.market.generated is None and not drawn and users.information == "full"
 
 
 def timeline_of(scenario: Scenario) -> Timeline:

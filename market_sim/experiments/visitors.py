@@ -12,6 +12,9 @@ from market_sim.experiments.scenario import Scenario, load_scenario
 MOST_PEOPLE_WATCHED = 200_000
 """A page steps several times a second, and more people one by one would take gigabytes."""
 
+MOST_PROVIDERS_WATCHED = 100
+"""Each has a line in its pictures, and more would be slow to solve."""
+
 
 MOST_BYTES = 1_000_000
 """Of a scenario file that is sent."""
@@ -43,7 +46,13 @@ def check_harmless(scenario: Scenario, root: Path) -> Scenario:
 
 
 def check_watchable(scenario: Scenario) -> Scenario:
-    """The scenario.  Raises InputError for more people than a page can play."""
+    """The scenario.  Raises InputError for more people or providers than a page can play."""
+    made = scenario.market.generated
+    if made is not None and made.providers > MOST_PROVIDERS_WATCHED:
+        raise InputError(
+            f"{scenario.where}: market.generated.providers: {made.providers:,} are too many to watch (at "
+            f"most {MOST_PROVIDERS_WATCHED:,}); use market-sim run"
+        )
     if scenario.users.one_by_one:
         people = round(scenario.users.count * scenario.most_demand)
         if people > MOST_PEOPLE_WATCHED:

@@ -1,52 +1,100 @@
-"""Generated markets, and one market under other margins, values and prices."""
+"""Generated providers, and one market under other margins, values and prices."""
 
 import numpy as np
 import pytest
 
-from market_sim.economy.generated import LEVELS, generated_market
+from market_sim.economy.generated import LEVELS, generated
+from market_sim.economy.market import Market
 from market_sim.economy.solve import solve_market
 from market_sim.economy.variations import solve_variations, with_margin
+from market_sim.errors import InputError
 from market_sim.experiments.paper import BETAS, paper_market
-from market_sim.theory.game import equilibria
+from market_sim.experiments.run import run
+from market_sim.experiments.solve import load_market, solve_uncertain
+from market_sim.theory.game import equilibria, make_game
 from tests.oracles import Market as Oracle
 from tests.oracles import pure_equilibria
 
+TABLES = ("accuracy", "tokens", "price", "cost")
 
-def test_a_generated_market_is_the_smaller_one_with_others_added():
-    large, small = generated_market(50, seed=3), generated_market(7, seed=3)
-    for name, table in vars(small).items():
-        assert np.array_equal(getattr(large.first(7), name), table)
+
+def market_of(providers: int, seed: int, **more: object) -> Market:
+    made = {"providers": providers, "seed": seed}
+    return load_market({"name": "made", "market": {"generated": made} | more})
+
+
+def test_the_providers_of_a_seed_are_those_of_a_smaller_market_and_others():
+    large, small = market_of(50, 3), market_of(7, 3)
+    assert large.providers[:7] == small.providers == tuple(f"provider-{i}" for i in range(1, 8))
+    for name in TABLES:
+        assert np.array_equal(getattr(large, name)[:, :7], getattr(small, name))
+    assert not np.array_equal(market_of(7, 4).accuracy, small.accuracy)
 
 
 def test_generated_accuracy_rises_with_compute_within_0_and_1_and_costs_below_the_price():
-    market = generated_market(2000, seed=0)
-    assert (np.diff(market.accuracy, axis=1) > 0).all()
+    market = market_of(2000, 0)
+    assert (np.diff(market.accuracy) > 0).all()
     assert ((market.accuracy > 0) & (market.accuracy < 1)).all()
     assert (market.price > market.cost).all()
-    assert market.tokens[:, -1] == pytest.approx(LEVELS[-1] * market.tokens[:, 0])
+    assert market.tokens[..., -1] == pytest.approx(LEVELS[-1] * market.tokens[..., 0])
 
 
 def test_generated_providers_spread_as_the_bundled_ones_do():
-    ours, theirs = generated_market(5000, seed=1), paper_market("GSM8K", "majority_voting")
+    ours, theirs = market_of(5000, 1), paper_market("GSM8K", "majority_voting")
+    assert ours.value_of_correct == theirs.value_of_correct
     for level in (0, -1):
-        low, high = np.quantile(ours.accuracy[:, level], [0.02, 0.98])
-        assert ((theirs.accuracy[0, :, level] > low) & (theirs.accuracy[0, :, level] < high)).all()
-        low, high = np.quantile(ours.price[:, level], [0.01, 0.99])
-        assert ((theirs.price[0, :, level] > low) & (theirs.price[0, :, level] < high)).all()
+        for name, rare in (("accuracy", 0.02), ("price", 0.01)):
+            low, high = np.quantile(getattr(ours, name)[0, :, level], [rare, 1 - rare])
+            there = getattr(theirs, name)[0, :, level]
+            assert ((there > low) & (there < high)).all()
 
 
 def test_all_equilibria_of_a_small_generated_market_are_found():
     for seed in range(5):
-        game = generated_market(3, seed).game(1000.0)
+        market = market_of(3, seed)
+        value, margin = market.quality() - market.price[0], (market.price - market.cost)[0]
+        game = make_game(value, margin, np.array([1000.0]))
         enumerated = Oracle(game.value[0], game.margin[0], 1000.0, 0.0)
         found = {tuple(row) for row in equilibria(game).levels.tolist()}
         assert found == pure_equilibria(enumerated.regrets(), 1e-9)
 
 
+def test_a_scenario_may_choose_among_generated_providers_and_set_their_prices_and_margins():
+    all_, two = (
+        market_of(4, 1),
+        market_of(
+            4,
+            1,
+            models=["provider-3", "provider-1"],
+            prices={"provider-1": 0.5},
+            margin={"provider-1": 1.0, "provider-3": 0.25},
+        ),
+    )
+    assert two.providers == ("provider-3", "provider-1")
+    assert np.array_equal(two.accuracy, all_.accuracy[:, [2, 0]])
+    assert np.array_equal(two.price[0, 0], all_.price[0, 2])
+    assert two.price[0, 1] == pytest.approx(0.5e-6 * all_.tokens[0, 0])
+    assert two.cost[0, 1] == pytest.approx(two.price[0, 1] / 2)
+
+
+def test_a_run_keeps_the_providers_of_its_seed_whatever_seed_plays_it_again(tmp_path):
+    scenario = {"name": "made", "rounds": 3, "seed": 5, "market": {"generated": {"providers": 3}}}
+    folder = run(scenario | {"users": {"count": 5}}, out=tmp_path).folder
+    assert np.array_equal(load_market(scenario).accuracy, market_of(3, 5).accuracy)
+    again = load_market(folder / "scenario.toml")
+    assert np.array_equal(again.accuracy, market_of(3, 5).accuracy)
+    assert again.providers == market_of(3, 5).providers
+
+
+def test_nobody_can_be_unsure_of_generated_providers():
+    with pytest.raises(InputError, match=r"market\.generated: nobody measured generated providers"):
+        solve_uncertain({"name": "made", "market": {"generated": {"providers": 2}}})
+
+
 @pytest.mark.parametrize("count", [0, 10**6])
-def test_a_market_of_no_or_too_many_providers_is_refused(count):
+def test_no_or_too_many_providers_are_refused(count):
     with pytest.raises(ValueError, match="providers are not from 1 to"):
-        generated_market(count, seed=0)
+        generated(count, seed=0)
 
 
 def test_variations_of_nothing_are_the_market_itself():

@@ -15,6 +15,7 @@ from market_sim.experiments.run import run
 from market_sim.experiments.scenario import (
     Event,
     ExperienceSection,
+    GeneratedSection,
     MarketSection,
     OutputSection,
     ProvidersSection,
@@ -69,6 +70,21 @@ def refusal(path: Path) -> str:
         ('rouns = 3\nname = "x"', "rouns is not a known key", "(did you mean rounds?)"),
         (GOOD + 'benchmrk = "AIME"', "market.benchmrk is not a known key", "(did you mean benchmark?)"),
         (GOOD + "[user]\ncount = 3", "user is not a known key", "(did you mean users?)"),
+        (
+            GOOD + "generated = {provider = 3}",
+            "market.generated.provider",
+            "missing",
+        ),
+        (
+            GOOD + "generated = {providers = 0}",
+            "market.generated.providers = 0 is not allowed",
+            "it must be at least 1",
+        ),
+        (
+            GOOD + 'generated = {providers = 3}\ncurves = "mine.csv"',
+            "market: generated providers have their own curves",
+            "leave curves or generated out",
+        ),
         (GOOD + "[users]\nbetta = 3.0", "users.betta is not a known key", "(did you mean beta?)"),
         (GOOD + '[regime]\nknd = "x"', "regime.knd is not a known key", "(did you mean kind?)"),
         (
@@ -234,6 +250,7 @@ def test_bad_input_is_one_sentence_with_the_field_and_what_was_meant(tmp_path, t
     [
         ((), Scenario, {}),
         (("market",), MarketSection, {"market": {}}),
+        (("market", "generated"), GeneratedSection, {"market": {"generated": {"providers": 2}}}),
         (("users",), UsersSection, {"users": {}}),
         (("users", "segments", 0), Segment, {"users": {"segments": [{"size": 1, "beta": 1.0}]}}),
         (

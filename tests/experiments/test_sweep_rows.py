@@ -7,7 +7,7 @@ from market_sim.experiments.play import play
 from market_sim.experiments.run import run
 from market_sim.experiments.runner import _job
 from market_sim.experiments.scenario import changed, load_scenario
-from market_sim.experiments.solve import solve
+from market_sim.experiments.solve import load_market, solve
 from market_sim.experiments.sweep import load_sweep, scenario_at, seed_of
 from market_sim.experiments.sweep_work import MEASURES, ROUND_MEASURES, work
 from market_sim.experiments.timeline import draws_nothing, timeline_of
@@ -48,7 +48,8 @@ def test_a_timeline_in_which_nothing_is_drawn_serves_every_seed(file):
     scenario = load_scenario(file)
     users, small = scenario.users, {} if "segments" in file.read_text() else {"users__count": 50}
     assert draws_nothing(scenario) == (
-        users.information == "full"
+        scenario.market.generated is None
+        and users.information == "full"
         and not isinstance(users.beta, dict)
         and not isinstance(users.value_scale, dict)
     )
@@ -84,6 +85,7 @@ def test_a_row_has_the_means_after_the_warm_up_and_what_the_run_reached():
             assert row[f"{name}_se"] == pytest.approx(width / t[0], rel=1e-9, abs=1e-18)
         assert row["warm_up"] == result.reached.welfare_from - 1
         assert row["settled_round"] == result.reached.settled_round
+        assert row["equilibrium_number"] == result.reached.settled_in
         assert row["rounds"] == 70
         assert set(row) == {"point", "replicate", "seed", "status", "error", *MEASURES["run"]}
 
@@ -93,6 +95,42 @@ def test_every_point_meets_the_same_seeds():
     _, rows = rows_of(sweep_of(axes, seeds=3, seed=7))
     for row in rows:
         assert row["seed"] == seed_of(7, row["replicate"])
+
+
+def tokens_ratio(profile, market):
+    """Tokens of a profile over those at the levels that create most, provider by provider."""
+    sold = needed = 0.0
+    for i, name in enumerate(market.providers):
+        own = market.offered[0, i]
+        at = market.compute_level[0, i].tolist().index(profile.levels[name])
+        best = np.argmax((market.quality(0) - market.cost[0])[i, own])
+        sold += profile.shares[name] * market.tokens[0, i, at]
+        needed += profile.shares[name] * market.tokens[0, i, best]
+    return sold / needed
+
+
+def test_replicates_of_generated_providers_are_other_providers_and_points_share_them():
+    axes = {"market.generated.providers": [2, 3], "users.beta": [200.0, 5000.0]}
+    base = {"market": {}, "users": {"count": 5}}
+    for kind, more in (("solve", {}), ("run", {"rounds": 2})):
+        sweep, rows = rows_of({"name": "made", "kind": kind, "seeds": 2, "base": base, "axes": axes} | more)
+        assert {row["status"] for row in rows} == {"ok"}
+        for row in rows:
+            scenario = scenario_of(sweep, row)
+            market = load_market(scenario)
+            assert market.n_providers == (2, 2, 3, 3)[row["point"]]
+            (first,) = (one for one in rows if (one["point"], one["replicate"]) == (0, row["replicate"]))
+            smaller = load_market(scenario_of(sweep, first))
+            np.testing.assert_array_equal(market.accuracy[:, :2], smaller.accuracy)
+            if kind == "solve":
+                assert row["welfare"] == pytest.approx(solve(scenario)[0].paper_dynamics.welfare, rel=1e-12)
+            else:
+                assert row["expected_welfare_usd"] == pytest.approx(
+                    run(scenario).rounds["expected_welfare_usd"][row["warm_up"] + 1 :].mean(), rel=1e-12
+                )
+        one, other = (row for row in rows if row["point"] == 0)
+        key = "welfare" if kind == "solve" else "expected_welfare_usd"
+        assert one[key] != other[key]
 
 
 def test_exact_rows_are_the_solutions_of_their_points():
@@ -109,6 +147,7 @@ def test_exact_rows_are_the_solutions_of_their_points():
         (found,) = solve(scenario_of(sweep, row))
         end, auction = found.paper_dynamics, found.auction
         welfare = [each.welfare for each in found.equilibria]
+        worst = found.equilibria[int(np.argmin(welfare))]
         expected = {
             "benchmark": "GSM8K",
             "method": found.method,
@@ -120,6 +159,8 @@ def test_exact_rows_are_the_solutions_of_their_points():
             "log_sum_surplus": end.log_sum_surplus,
             "optimum": found.optimum["welfare"],
             "worst_welfare": min(welfare),
+            "worst_user_value": worst.user_value,
+            "worst_tokens_ratio": tokens_ratio(worst, load_market(scenario_of(sweep, row))),
             "best_welfare": max(welfare),
             "price_of_anarchy": found.price_of_anarchy,
             "price_of_stability": found.price_of_stability,

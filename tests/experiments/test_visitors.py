@@ -58,6 +58,7 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(root):
             "providers.auction_learning: 'os:system' is a rule from outside",
         ),
         ("[users]\ncount = 1000000", "1,000,000 are too many to watch"),
+        ("[market]\ngenerated = {providers = 101}", "101 are too many to watch (at most 100)"),
     ],
 )
 def test_a_scenario_that_is_sent_names_no_file_outside_no_program_and_no_crowd(root, section, sentence):

@@ -8,11 +8,10 @@ seeds, and every regime with pay-per-compute.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from market_sim.economy.solve import Solution, solve_market
 from market_sim.errors import InputError
-from market_sim.experiments.claims.welfare import BASE, late_means
+from market_sim.experiments.claims.welfare import BASE, REGIME, runs_below
 from market_sim.experiments.paper import BETAS, SETTINGS, paper_market
 from market_sim.experiments.sweep_table import (
     Contrast,
@@ -22,9 +21,6 @@ from market_sim.experiments.sweep_table import (
     read_sweep,
     wanted_axis,
 )
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 SEED = 0
 
@@ -74,7 +70,6 @@ def _gain(solution: Solution, outside_value: float) -> Gain:
 
 # --- Of runs that were played -----------------------------------------------------------------------
 
-REGIME = "regime.kind"
 MEASURES = ("user_value_usd", "price_usd", "provider_profit_usd", "accuracy", "welfare_usd")
 
 
@@ -99,40 +94,18 @@ def gains_of_folder(folder: Path | str) -> PlayedGains:
     """
     if (Path(folder) / "sweep.toml").is_file():
         return gains_of_sweep(read_sweep(folder))
-    runs = late_means(folder)
-    frame = runs.assign(
-        **{REGIME: runs["regime"], "scenario": runs["setting"].map(_labels(runs))},
-        point=range(len(runs)),
-        replicate=runs["seed"],
-        status="ok",
-    )
-    axes = (REGIME, "scenario")
-    name = ", ".join(dict.fromkeys(runs["scenario"]))
-    table = SweepTable(name=name, kind="run", design="list", axes=axes, ranges={}, frame=frame)
-    return _gains(table, axes[1:])
+    return _gains(runs_below(folder))
 
 
 def gains_of_sweep(table: SweepTable) -> PlayedGains:
     """Of a sweep of runs over the regime.  Raises InputError where nothing is comparable."""
     wanted_axis(table, "run", [REGIME], "who gains from the auction")
-    return _gains(table, kept_apart(table, without=[REGIME]))
+    return _gains(table)
 
 
-def _gains(table: SweepTable, apart: tuple[str, ...]) -> PlayedGains:
+def _gains(table: SweepTable) -> PlayedGains:
+    apart = kept_apart(table, without=[REGIME])
     found = contrasts(table, REGIME, table.measures(MEASURES), against=BASE, apart=apart)
     if not found:
         raise InputError(f"{table.name}: no setting was played under {BASE} and another regime with one seed")
     return PlayedGains(name=table.name, axes=apart, changes=tuple(found))
-
-
-def _labels(runs: "pd.DataFrame") -> dict[str, str]:
-    """What each setting is called: its scenario, with beta or a number where several are of one name."""
-    labels: dict[str, str] = {}
-    betas = runs.groupby("scenario")["beta"].nunique()
-    for (scenario, setting, beta), _ in runs.groupby(
-        ["scenario", "setting", "beta"], sort=False, dropna=False
-    ):
-        label = scenario if betas[scenario] < 2 else f"{scenario}, β = {beta:,.0f}"
-        again = sum(other.split(" (")[0] == label for other in labels.values())
-        labels[setting] = f"{label} ({again + 1})" if again else label
-    return labels

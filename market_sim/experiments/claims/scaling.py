@@ -1,92 +1,102 @@
 """What more providers change: markets of 2 to 10,000 generated providers, solved exactly.
 
-Markets of one seed are nested (economy/generated.py): a larger one is the smaller one after entry, so what
-entry changes is read seed by seed.
+Providers of one seed are nested (economy/generated.py): a larger market is the smaller one after entry, so
+what entry changes is read seed by seed.  Numbers are of the equilibrium with least welfare.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from market_sim.economy.generated import GeneratedMarket, generated_market
-from market_sim.economy.solve import totals_at
-from market_sim.theory.arrays import Array, at_levels
-from market_sim.theory.game import equilibria, log_shares_at, select
-from market_sim.theory.welfare import social_optimum
+from market_sim.errors import InputError
+from market_sim.experiments.build import market_of
+from market_sim.experiments.exact_rows import Row, solve_rows, to_solve
+from market_sim.experiments.scenario import load_scenario
+from market_sim.experiments.sweep_table import SweepTable, contrasts, over_replicates, wanted_axis
+from market_sim.theory.inference import MeanDifference
 
 COUNTS = (2, 3, 5, 10, 30, 100, 300, 1000, 3000, 10_000)
+AXIS = "market.generated.providers"
+
+WELFARE, USERS, AUCTION_USERS = "welfare", "user value", "auction user value"
+INEFFICIENCY, TOKENS = "inefficiency", "tokens"
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """Markets of one size, one entry per seed (S,); money in USD per query.
+    """Markets of one size, means over seeds (of means over a sweep's other axes).
 
-    welfare, user_value, provider_profit  of the equilibrium with least welfare
-    best_welfare      of the one with most
-    equilibria        how many there are
-    optimum           best welfare while users choose by the logit
-    first_best        the best offer serves everybody: welfare of the auction
-    auction_user_value, auction_profit  of the truthful second-price auction
-    tokens            per query, over those of efficient levels with the same shares
+    measures    WELFARE, USERS and AUCTION_USERS as shares of the first best, which is the auction's welfare;
+                INEFFICIENCY, optimum over welfare, minus one; TOKENS, as multiples of those of efficient
+                levels with the same shares
+    changes     the same less those of the smallest size, paired over seeds; empty for that one
+    equilibria  fewest and most
     """
 
     count: int
-    beta: float
-    welfare: Array
-    best_welfare: Array
-    user_value: Array
-    provider_profit: Array
-    equilibria: Array
-    optimum: Array
-    first_best: Array
-    auction_user_value: Array
-    auction_profit: Array
-    tokens: Array
-
-    @property
-    def inefficiency(self) -> Array:
-        """Optimum over welfare of the worst equilibrium, minus one."""
-        return self.optimum / self.welfare - 1.0
+    measures: Mapping[str, MeanDifference]
+    changes: Mapping[str, MeanDifference]
+    equilibria: tuple[int, int]
 
 
 def scaling(
     counts: Sequence[int] = COUNTS, *, beta: float = 1000.0, seeds: Sequence[int] = range(10)
 ) -> list[Scaling]:
     """Markets of each size, one per seed."""
-    largest = [generated_market(max(counts), seed) for seed in seeds]
-    found = []
-    for count in counts:
-        rows = [_solved(market.first(count), beta) for market in largest]
-        found.append(
-            Scaling(
-                count=count, beta=beta, **{name: np.array([row[name] for row in rows]) for name in rows[0]}
-            )
-        )
+    import pandas as pd
+
+    rows = [
+        {AXIS: count, "replicate": seed, "status": "ok"} | _solved(count, seed, beta)
+        for count in sorted(counts)
+        for seed in seeds
+    ]
+    frame = pd.DataFrame(rows)
+    return _by_size(
+        SweepTable(name="providers", kind="solve", design="grid", axes=(AXIS,), ranges={}, frame=frame)
+    )
+
+
+def _solved(count: int, seed: int, beta: float) -> Row:
+    scenario = load_scenario(
+        {
+            "name": "providers",
+            "market": {"generated": {"providers": count, "seed": seed}},
+            "users": {"beta": beta},
+        }
+    )
+    (row,) = solve_rows([to_solve(scenario, market_of(scenario))], dynamics=False)
+    return row
+
+
+def scaling_of_sweep(table: SweepTable) -> list[Scaling]:
+    """Every size of a sweep that was solved over market.generated.providers, the smallest first.
+
+    Raises InputError without such an axis, or where nothing was solved.
+    """
+    wanted_axis(table, "solve", (AXIS,), "what more providers change")
+    found = _by_size(table)
+    if not found:
+        raise InputError(f"{table.name}: no market of it could be solved")
     return found
 
 
-def _solved(market: GeneratedMarket, beta: float) -> dict[str, float]:
-    game = market.game(beta)
-    listed = equilibria(game)
-    each = select(game, listed.game)
-    worst = int(listed.welfare.argmin())
-    totals = totals_at(each, listed.levels, market.price)
-    share = np.exp(log_shares_at(each, listed.levels)[0])[worst]
-    efficient = (market.quality - market.cost).argmax(axis=-1)
-    tokens = (
-        share @ at_levels(market.tokens, listed.levels[worst]) / (share @ at_levels(market.tokens, efficient))
-    )
-    auction = market.auction()
-    return {
-        "welfare": float(totals.welfare[worst]),
-        "best_welfare": float(totals.welfare.max()),
-        "user_value": float(totals.user_value[worst]),
-        "provider_profit": float(totals.provider_profit[worst]),
-        "equilibria": float(len(listed.game)),
-        "optimum": float(social_optimum(game).welfare[0]),
-        "first_best": float(auction.welfare),
-        "auction_user_value": float(auction.user_value),
-        "auction_profit": float(auction.provider_profit),
-        "tokens": float(tokens),
+def _by_size(table: SweepTable) -> list[Scaling]:
+    frame = table.ok.sort_values(AXIS, kind="stable")
+    best = frame["auction_welfare"]
+    measures = {
+        WELFARE: frame["worst_welfare"] / best,
+        USERS: frame["worst_user_value"] / best,
+        AUCTION_USERS: frame["auction_user_value"] / best,
+        INEFFICIENCY: frame["price_of_anarchy"] - 1.0,
+        TOKENS: frame["worst_tokens_ratio"],
     }
+    table = table.with_frame(frame.assign(**measures))
+    changed = contrasts(table, AXIS, list(measures))
+    return [
+        Scaling(
+            count=int(count),
+            measures={name: over_replicates(own, name) for name in measures},
+            changes={one.measure: one.difference for one in changed if one.value == str(count)},
+            equilibria=(int(own["equilibria"].min()), int(own["equilibria"].max())),
+        )
+        for count, own in table.ok.groupby(AXIS)
+    ]

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
 from market_sim.experiments.figures import save
+from market_sim.theory.inference import MeanDifference
 
 
 @contextmanager
@@ -26,3 +27,9 @@ def write_figure(figure: Figure, stem: Path, about: Mapping[str, Any]) -> None:
     """Write a figure as PNG and SVG, and say where it is.  about: as in `figures.save`."""
     png, _ = save(figure, stem, about)
     print(f"Figure: {png} (and .svg)")
+
+
+def mean_text(mean: MeanDifference, factor: float = 1.0, digits: int = 1, sign: str = "") -> str:
+    """A mean with half of its 95 % interval, if it has one: "11.2 +- 0.1"."""
+    width = f" +- {factor * mean.half_width:.{digits}f}" if mean.n > 1 else ""
+    return f"{factor * mean.mean:{sign}.{digits}f}{width}"

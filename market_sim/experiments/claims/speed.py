@@ -120,17 +120,12 @@ class RuleSpeed:
     """A rule in a sweep, means over replicates of means over its other axes.
 
     rounds, revisions    until arrival
-    settled, cycling     shares of runs that ended in an equilibrium, in a cycle
-    settled_round        of the runs that settled; None where none did
     slower               rounds, and then revisions, less those of the sweep's first rule; empty for that one
     """
 
     rule: str
     rounds: MeanDifference
     revisions: MeanDifference
-    settled: MeanDifference
-    cycling: MeanDifference
-    settled_round: MeanDifference | None
     slower: tuple[Contrast, ...]
 
 
@@ -174,25 +169,18 @@ def speed_of_sweep(
         frame.assign(
             arrived=arrived,
             revisions=arrived / np.array([turns[point].rounds for point in frame["point"]], dtype=float),
-            settled=frame["settled_round"].notna().astype(float),
-            cycling=frame["cycle_length"].notna().astype(float),
         )
     )
     slower = contrasts(table, axis, ["arrived", "revisions"])
-    found = []
-    for rule, own in table.ok.groupby(axis, sort=False):
-        settled = own["settled_round"].notna().any()
-        found.append(
-            RuleSpeed(
-                rule=plainly(rule),
-                rounds=over_replicates(own, "arrived"),
-                revisions=over_replicates(own, "revisions"),
-                settled=over_replicates(own, "settled"),
-                cycling=over_replicates(own, "cycling"),
-                settled_round=over_replicates(own, "settled_round") if settled else None,
-                slower=tuple(one for one in slower if one.value == rule),
-            )
+    found = [
+        RuleSpeed(
+            rule=plainly(rule),
+            rounds=over_replicates(own, "arrived"),
+            revisions=over_replicates(own, "revisions"),
+            slower=tuple(one for one in slower if one.value == rule),
         )
+        for rule, own in table.ok.groupby(axis, sort=False)
+    ]
     if not found:
         raise InputError(f"{table.name}: no run of it went well")
     return found

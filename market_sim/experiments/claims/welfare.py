@@ -17,24 +17,24 @@ from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.run import load_run, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
-from market_sim.experiments.sweep_table import SweepTable
-from market_sim.theory.arrays import Array
+from market_sim.experiments.sweep_table import SweepTable, contrasts, rows_by_setting, wanted_axis
 from market_sim.theory.convergence import batch_means
-from market_sim.theory.inference import MeanDifference, holm, mean_difference
+from market_sim.theory.inference import MeanDifference
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BASE = "pay_per_compute"
+REGIME, SCENARIO, BETA = "regime.kind", "scenario", "users.beta"
 MEASURES = ("welfare_usd", "user_value_usd", "provider_profit_usd")
 ALSO = ("price_usd", "accuracy")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegimeWelfare:
-    """One regime in one setting, means over its seeds; USD per arriving request.
+    """One regime at one rationality of a scenario, means over its seeds (and a sweep's other axes); USD per
+    arriving request.
 
-    setting     tells settings of the same name and beta apart
     beta        1/USD; NaN where users differ or it is not told
     gain        welfare over that of pay-per-compute, paired over seeds; over rounds where there is one seed
                 (no p-value then); None for pay-per-compute itself and where it was not played
@@ -42,7 +42,6 @@ class RegimeWelfare:
     """
 
     scenario: str
-    setting: str
     beta: float
     regime: str
     seeds: int
@@ -80,37 +79,50 @@ def played(
                 run(here, out=root)
 
 
-def late_means(root: Path | str) -> "pd.DataFrame":
-    """One row per complete run below a folder: scenario, setting, beta, regime, seed, late means.
+def runs_below(root: Path | str) -> SweepTable:
+    """The complete runs below a folder as if they were a sweep's: axes are regime, scenario and beta.
 
-    The late rounds are the second half of those since the last event.  Raises InputError without any run.
+    Measures are means over the second half of the rounds since the last event; welfare_by_round has the
+    welfare of each of these.  Raises InputError without any run.
     """
     import pandas as pd
 
-    rows = []
+    rows: list[dict[str, Any]] = []
+    settings: dict[str, dict[str, str]] = {}
     for folder in store.complete_folders(Path(root)):
         if not (folder / "rounds.parquet").is_file():  # a sweep's, say
             continue
         found, about = load_run(folder), tomllib.loads((folder / "scenario.toml").read_text("utf-8"))
         late = {name: column[found.late()] for name, column in found.rounds.items()}
-        beta = about["users"].get("beta", np.nan)
+        beta = about["users"].get("beta")
+        if isinstance(beta, int | float):
+            del about["users"]["beta"]
+        of_name = settings.setdefault(found.name, {})
+        again = f" ({len(of_name) + 1})" if of_name else ""
         rows.append(
             {
-                "scenario": found.name,
-                "setting": _setting(about),
-                "beta": float(beta) if isinstance(beta, int | float) else np.nan,
-                "regime": found.regime,
-                "seed": found.seed,
+                SCENARIO: of_name.setdefault(_setting(about), f"{found.name}{again}"),
+                BETA: float(beta) if isinstance(beta, int | float) else np.nan,
+                REGIME: found.regime,
+                "replicate": found.seed,
+                "status": "ok",
                 **{name: late[name].mean() for name in (*MEASURES, *ALSO)},
                 "first_best_usd": (late["first_best_gap_usd"] + late["expected_welfare_usd"]).mean(),
-                "by_round_usd": late["welfare_usd"],
+                "welfare_by_round": late["welfare_usd"],
             }
         )
     if not rows:
         raise InputError(
             f"{root}: has no complete run; make one with: market-sim compare runs/gsm8k-majority.toml"
         )
-    return pd.DataFrame(rows)
+    return SweepTable(
+        name=", ".join(settings),
+        kind="run",
+        design="list",
+        axes=(REGIME, SCENARIO, BETA),
+        ranges={},
+        frame=pd.DataFrame(rows),
+    )
 
 
 def _setting(about: dict[str, Any]) -> str:
@@ -118,53 +130,49 @@ def _setting(about: dict[str, Any]) -> str:
     return json.dumps({key: about[key] for key in about if key not in ("regime", "seed")}, sort_keys=True)
 
 
-def of_sweep(table: SweepTable) -> "pd.DataFrame":
-    """The same rows of a sweep whose axes have the regime; replicates are its seeds."""
-    if "regime.kind" not in table.axes or table.kind != "run":
-        raise InputError(f"{table.name}: regimes are compared in sweeps of runs with an axis regime.kind")
-    frame = table.ok
-    others = [axis for axis in table.axes if axis != "regime.kind"]
-    labels = frame[others].astype(str).agg(", ".join, axis=1) if others else ""
-    beta = frame["users.beta"] if "users.beta" in table.numeric else np.nan
-    return frame.assign(
-        scenario=table.name,
-        setting=labels,
-        beta=beta,
-        regime=frame["regime.kind"],
-        seed=frame["replicate"],
-        first_best_usd=frame["first_best_gap_usd"] + frame["expected_welfare_usd"],
-        by_round_usd=[np.empty(0)] * len(frame),
-    )
+def welfare_by_regime(table: SweepTable) -> list[RegimeWelfare]:
+    """Every regime by scenario and rationality, of a sweep of runs or of `runs_below` a folder.
 
-
-def welfare_by_regime(runs: "pd.DataFrame") -> list[RegimeWelfare]:
-    """Every regime in every setting, from the rows of `late_means` or `of_sweep`."""
-    rows: list[dict[str, Any]] = []
-    keys = ["scenario", "setting", "beta"]
-    for (scenario, setting, beta), here in runs.groupby(keys, sort=False, dropna=False):
-        base = here[here["regime"] == BASE]
-        for regime, group in here.groupby("regime", sort=False):
+    Raises InputError for a sweep without the regime among its axes, and where no run went well.
+    """
+    if SCENARIO not in table.axes:
+        wanted_axis(table, "run", (REGIME,), "welfare by regime")
+        frame = table.frame
+        best = frame["first_best_gap_usd"] + frame["expected_welfare_usd"]
+        table = table.with_frame(frame.assign(first_best_usd=best))
+    apart = [axis for axis in (SCENARIO, BETA) if axis in table.axes]
+    gains = {
+        (one.setting, one.value): one
+        for one in contrasts(table, REGIME, MEASURES[:1], against=BASE, apart=apart)
+    }
+    found = []
+    for setting, here in rows_by_setting(table.ok, apart):
+        told = dict(zip(apart, setting, strict=True))
+        for regime, group in here.groupby(REGIME, sort=False):
+            contrast = gains.get((setting, str(regime)))
+            gain = None if contrast is None else contrast.difference
+            if gain is not None and gain.n == 1 and "welfare_by_round" in group:
+                gain = _over_rounds(group, here[here[REGIME] == BASE])
+            beta = told.get(BETA)
             means = group[[*MEASURES, "first_best_usd"]].mean()
-            rows.append(
-                {
-                    "scenario": scenario,
-                    "setting": setting,
-                    "beta": float(beta),
-                    "regime": regime,
-                    "seeds": int(group["seed"].nunique()),
-                    **{name: float(value) for name, value in means.items()},
-                    "gain": None if regime == BASE else _gain(group, base),
-                }
+            found.append(
+                RegimeWelfare(
+                    scenario=str(told.get(SCENARIO, table.name)),
+                    beta=float(beta) if isinstance(beta, int | float | np.number) else np.nan,
+                    regime=str(regime),
+                    seeds=int(group["replicate"].nunique()),
+                    **{str(name): float(value) for name, value in means.items()},
+                    gain=gain,
+                    adjusted_p=np.nan if contrast is None else contrast.adjusted_p,
+                )
             )
-    p_values = [np.nan if row["gain"] is None else row["gain"].p_value for row in rows]
-    return [RegimeWelfare(**row, adjusted_p=float(p)) for row, p in zip(rows, holm(p_values), strict=True)]
+    if not found:
+        raise InputError(f"{table.name}: no run of it went well")
+    return found
 
 
-def _gain(group: "pd.DataFrame", base: "pd.DataFrame") -> MeanDifference | None:
-    paired = group.merge(base, on="seed", suffixes=("", "_base"))
-    change = (paired["welfare_usd"] - paired["welfare_usd_base"]).to_numpy()
-    if len(change) == 1 and len(paired["by_round_usd"].iloc[0]) > 1:
-        by_round: Array = paired["by_round_usd"].iloc[0] - paired["by_round_usd_base"].iloc[0]
-        found = batch_means(by_round)
-        return MeanDifference(n=1, mean=found.mean, half_width=found.half_width, p_value=float("nan"))
-    return mean_difference(change) if len(change) else None
+def _over_rounds(group: "pd.DataFrame", base: "pd.DataFrame") -> MeanDifference:
+    """The gain of the one seed that both were played with, with an interval over its rounds."""
+    pair = group.merge(base, on="replicate", suffixes=("", "_base")).iloc[0]
+    found = batch_means(pair["welfare_by_round"] - pair["welfare_by_round_base"])
+    return MeanDifference(n=1, mean=found.mean, half_width=found.half_width, p_value=float("nan"))
