@@ -33,7 +33,7 @@ from market_sim.experiments.claims import ends as ends_of
 from market_sim.experiments.claims.ends import RuleEnds, ends_of_sweep
 from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
 from market_sim.experiments.convergence import LEARNERS, Convergence, Game, converge_everywhere
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     INK,
     METHOD_NAMES,
     USD_LABEL,

@@ -32,7 +32,7 @@ from market_sim.experiments.claims.coverage import (
     paper_setting,
 )
 from market_sim.experiments.claims.scripts import refusals, write_figure
-from market_sim.experiments.figures import BAD, INK, METHOD_NAMES, new_figure, say, styled
+from market_sim.experiments.house_style import BAD, INK, METHOD_NAMES, new_figure, say, styled
 from market_sim.screen import terminal
 from market_sim.theory.inference import mean_difference, share_interval
 

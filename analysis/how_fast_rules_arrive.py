@@ -36,7 +36,7 @@ from market_sim.experiments.claims.speed import (
     turns_of,
 )
 from market_sim.experiments.convergence import LEARNERS, Game
-from market_sim.experiments.figures import INK, SERIES, legend_beside, new_figure, say, styled
+from market_sim.experiments.house_style import INK, SERIES, legend_beside, new_figure, say, styled
 from market_sim.experiments.paper import SETTINGS
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_rounds, read_sweep

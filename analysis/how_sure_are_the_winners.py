@@ -30,7 +30,7 @@ from market_sim.economy.uncertainty import (
     solve_uncertain_market,
 )
 from market_sim.experiments.claims.scripts import write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     GOOD,
     INK,

@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from market_sim.experiments.claims.scripts import write_figure
-from market_sim.experiments.figures import METHOD_NAMES
+from market_sim.experiments.house_style import METHOD_NAMES
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.experiments.paper_figures import (
     InefficiencyCurve,

@@ -25,7 +25,7 @@ from market_sim.economy.uncertainty import Interval, in_percent
 from market_sim.experiments.claims.anarchy import Anarchy, price_of_anarchy, price_of_anarchy_of_sweep
 from market_sim.experiments.claims.band import check_draws, settings_of
 from market_sim.experiments.claims.scripts import refusals, write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     BETA_LABEL,
     GOOD,

@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.errors import InputError
-from market_sim.experiments import figures
+from market_sim.experiments import house_style
 from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.welfare import (
     BASE,
@@ -66,7 +66,7 @@ def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
 # --- The figure -------------------------------------------------------------------------------------
 
 
-@figures.styled
+@house_style.styled
 def draw(found: Sequence[RegimeWelfare]) -> Figure:
     """Over rationality where a scenario was played at three or more, else a bar per regime."""
     scenarios = list(dict.fromkeys(row.scenario for row in found))
@@ -79,31 +79,31 @@ def draw(found: Sequence[RegimeWelfare]) -> Figure:
 def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) -> Figure:
     """Welfare and users' part of the first best, and the gain over pay-per-compute with intervals."""
     regimes = list(dict.fromkeys(row.regime for row in found))
-    fig = figures.new_figure(0.9 + 2.1 * len(scenarios))
+    fig = house_style.new_figure(0.9 + 2.1 * len(scenarios))
     for panels, scenario in zip(fig.subplots(len(scenarios), 2, squeeze=False), scenarios, strict=True):
         left, right = panels
         for place, regime in enumerate(regimes):
             own = [row for row in found if (row.scenario, row.regime) == (scenario, regime)]
             own.sort(key=lambda row: row.beta)
-            colour, marker = figures.SERIES[place], figures.SERIES_MARKERS[place]
+            colour, marker = house_style.SERIES[place], house_style.SERIES_MARKERS[place]
             for name, dashes in (("welfare_usd", "-"), ("user_value_usd", (0, (2, 1.2)))):
                 share = [100 * getattr(row, name) / row.first_best_usd for row in own]
                 left.plot([row.beta for row in own], share, color=colour, ls=dashes, marker=marker)
             _draw_gain(right, [row for row in own if row.gain is not None], colour, marker)
         left.set_title(f"{scenario}\nwelfare (lines), users' part (dashes)")
         left.set_ylabel("% of the first best")
-        right.axhline(0, color=figures.INK, lw=0.8)
+        right.axhline(0, color=house_style.INK, lw=0.8)
         right.set_title("gain of welfare\nover pay-per-compute")
-        right.set_ylabel(figures.USD_LABEL)
+        right.set_ylabel(house_style.USD_LABEL)
         for ax in panels:
-            figures.log_axis(ax.xaxis)
-            ax.set_xlabel(figures.BETA_LABEL)
+            house_style.log_axis(ax.xaxis)
+            ax.set_xlabel(house_style.BETA_LABEL)
             ax.spines[["top", "right"]].set_visible(False)
     handles = [
-        Line2D([], [], color=figures.SERIES[i], marker=figures.SERIES_MARKERS[i], label=named(regime))
+        Line2D([], [], color=house_style.SERIES[i], marker=house_style.SERIES_MARKERS[i], label=named(regime))
         for i, regime in enumerate(regimes)
     ]
-    figures.legend_beside(fig, handles)
+    house_style.legend_beside(fig, handles)
     gains = [row for row in found if row.gain is not None]
     if gains:
         ends = [pick(gains, key=lambda row: row.gain.mean) for pick in (min, max)]
@@ -120,7 +120,7 @@ def _over_rationality(found: Sequence[RegimeWelfare], scenarios: Sequence[str]) 
         f"Means over {seeds} seeds, and over what else a sweep varies. Gains are paired over seeds, bars: "
         "95 % intervals. The first best: every request served by the best level of the best provider."
     )
-    figures.say(fig, finding, note)
+    house_style.say(fig, finding, note)
     return fig
 
 
@@ -139,15 +139,15 @@ def _draw_gain(ax: Axes, rows: Sequence[RegimeWelfare], colour: str, marker: str
 
 def _bars(found: Sequence[RegimeWelfare]) -> Figure:
     """Users' and providers' parts and what is lost, in percent of the first best."""
-    fig = figures.new_figure(1.6 + 0.36 * len(found))
+    fig = house_style.new_figure(1.6 + 0.36 * len(found))
     ax = fig.subplots()
     places = np.arange(len(found))
     right, left = np.zeros(len(found)), np.zeros(len(found))  # ends of the gains, and of the losses
     best = np.array([row.first_best_usd for row in found])
     parts = {
-        "users keep": (np.array([row.user_value_usd for row in found]), figures.USERS),
-        "providers earn": (np.array([row.provider_profit_usd for row in found]), figures.PROVIDERS),
-        "lost": (best - [row.welfare_usd for row in found], figures.LOST),
+        "users keep": (np.array([row.user_value_usd for row in found]), house_style.USERS),
+        "providers earn": (np.array([row.provider_profit_usd for row in found]), house_style.PROVIDERS),
+        "lost": (best - [row.welfare_usd for row in found], house_style.LOST),
     }
     handles = []
     for name, (usd, colour) in parts.items():
@@ -165,7 +165,7 @@ def _bars(found: Sequence[RegimeWelfare]) -> Figure:
     ax.spines[["top", "right", "left"]].set_visible(False)
     ax.invert_yaxis()
     ax.set_xlabel("percent of the first best")
-    figures.legend_beside(fig, handles)
+    house_style.legend_beside(fig, handles)
     reached = {
         regime: np.mean([row.welfare_usd / row.first_best_usd for row in found if row.regime == regime])
         for regime in dict.fromkeys(row.regime for row in found)
@@ -174,7 +174,7 @@ def _bars(found: Sequence[RegimeWelfare]) -> Figure:
     note = (
         "The first best: every request served by the best level of the best provider. Title: means over rows."
     )
-    figures.say(fig, f"Of the first best, welfare reaches {finding}", note)
+    house_style.say(fig, f"Of the first best, welfare reaches {finding}", note)
     return fig
 
 

@@ -36,7 +36,7 @@ from market_sim.errors import InputError, not_one_of
 from market_sim.experiments.claims.learnt import OUTCOMES as SHARES
 from market_sim.experiments.claims.learnt import Learnt, learnt_of_sweep
 from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     INK,
     METHOD_NAMES,
     MUTED,

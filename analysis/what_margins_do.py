@@ -29,7 +29,7 @@ from market_sim.errors import InputError
 from market_sim.experiments.claims.band import Band, check_draws, settings_of
 from market_sim.experiments.claims.margins import MarginCurve, margin_sweep, margins_of_sweep
 from market_sim.experiments.claims.scripts import refusals, write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     INK,
     METHOD_NAMES,
     SERIES,

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from market_sim.experiments.claims.misinformation import BETAS, Loss, SweepLosses, losses, losses_of_sweep
 from market_sim.experiments.claims.scripts import refusals, write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BETA_LABEL,
     INK,
     USD_LABEL,

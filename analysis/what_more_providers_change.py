@@ -37,7 +37,7 @@ from market_sim.experiments.claims.scaling import (
     scaling_of_sweep,
 )
 from market_sim.experiments.claims.scripts import mean_text, refusals, write_figure
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     LOST,
     PROVIDERS,
@@ -47,7 +47,7 @@ from market_sim.experiments.figures import (
     say,
     styled,
 )
-from market_sim.experiments.figures import USERS as USERS_COLOUR
+from market_sim.experiments.house_style import USERS as USERS_COLOUR
 from market_sim.experiments.sweep_table import read_sweep
 
 UNITS = {INEFFICIENCY: (100, 1), WELFARE: (100, 1), USERS: (100, 1), AUCTION_USERS: (100, 1), TOKENS: (1, 2)}

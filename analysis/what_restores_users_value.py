@@ -26,7 +26,7 @@ from matplotlib.figure import Figure
 from market_sim.economy.solve import auction_outcome
 from market_sim.errors import InputError, not_one_of
 from market_sim.experiments.claims.scripts import refusals, write_figure
-from market_sim.experiments.figures import GOOD, INK, METHOD_NAMES, MUTED, new_figure, say, styled
+from market_sim.experiments.house_style import GOOD, INK, METHOD_NAMES, MUTED, new_figure, say, styled
 from market_sim.experiments.learners import (
     LOSERS,
     SECOND_PRICE,

@@ -28,7 +28,7 @@ from market_sim.experiments.claims.sensitivity import (
     sensitivity_of_sweep,
     sensitivity_to_network,
 )
-from market_sim.experiments.figures import SERIES, legend_beside, new_figure, say, styled
+from market_sim.experiments.house_style import SERIES, legend_beside, new_figure, say, styled
 from market_sim.experiments.sweep_table import SweepTable, read_sweep
 
 WANTED = (

@@ -28,7 +28,7 @@ from matplotlib.ticker import MaxNLocator
 from market_sim.experiments.claims.gains import SEED, Gain, PlayedGains, gains_of_folder, who_gains
 from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.compare import TITLES
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     GOOD,
     INK,

@@ -12,26 +12,24 @@ from matplotlib.lines import Line2D
 
 from market_sim.experiments import store
 from market_sim.experiments.compare import TITLES, Comparison
-from market_sim.experiments.figures import (
+from market_sim.experiments.figures import SurplusSplit, play_figure, surplus_bars
+from market_sim.experiments.house_style import (
     BAD,
     INK,
     LOST,
     USD_LABEL,
     USERS,
-    SurplusSplit,
     colour_of,
     in_family_order,
     level_axis,
     new_figure,
     per_thousand,
-    play_figure,
-    save,
     stacked_shares,
     staircases,
     styled,
-    surplus_bars,
 )
 from market_sim.experiments.run import Run
+from market_sim.experiments.saved_figures import save
 
 
 def write_comparison(comparison: Comparison, out: Path | str) -> list[Path]:

@@ -11,18 +11,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, Locator, LogLocator, MaxNLocator, NullFormatter
 
 from market_sim.economy.quality import QualityCurve
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     METHOD_NAMES,
     in_family_order,
     legend_beside,
     log_axis,
     model_handles,
     new_figure,
-    save,
     say,
     style_of,
     styled,
 )
+from market_sim.experiments.saved_figures import save
 from market_sim.theory.arrays import Array
 
 BANDS = ("accuracy_low", "accuracy_high", "tokens_low", "tokens_high")

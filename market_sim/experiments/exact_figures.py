@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from market_sim.economy.market import Market, games_of
 from market_sim.economy.solve import Solution, paper_path, solve_market
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     BETA_LABEL,
     INK,

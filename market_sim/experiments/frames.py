@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D, ScaledTranslation
 
-from market_sim.experiments.figures import INK
+from market_sim.experiments.house_style import INK
 
 BOLD = FontProperties(family="DejaVu Sans", weight="bold")
 TITLE_POINTS = 8.5

@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from market_sim.experiments.figures import (
+from market_sim.experiments.frames import Title, packed
+from market_sim.experiments.house_style import (
     BAD,
     INK,
     LOST,
@@ -36,7 +37,6 @@ from market_sim.experiments.figures import (
     per_thousand,
     say,
 )
-from market_sim.experiments.frames import Title, packed
 from market_sim.experiments.live import Seen, Yardsticks
 from market_sim.theory.arrays import Array
 

@@ -305,13 +305,15 @@ def _summary(benchmark: str, method: str, rows: Sequence[Row]) -> SettingSummary
 
 def _write_figures(out: Path, seed: int, on_step: Progress) -> list[Path]:
     """All the paper's figures, PNG and SVG.  Drawing is imported here: tables do not need it."""
-    from market_sim.experiments import figures, paper_figures
+    from matplotlib.figure import Figure
+
+    from market_sim.experiments import paper_figures, saved_figures
 
     paths: list[Path] = []
 
-    def save(fig: "figures.Figure", name: str, scenario: str) -> None:
+    def save(fig: Figure, name: str, scenario: str) -> None:
         on_step(f"drawing {name}")
-        paths.extend(figures.save(fig, out / name, {"scenario": scenario, "seed": seed}))
+        paths.extend(saved_figures.save(fig, out / name, {"scenario": scenario, "seed": seed}))
 
     for method in PAPER_METHODS:
         markets = [paper_market(benchmark, method) for benchmark in PAPER_VALUE_OF_CORRECT_USD]

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from market_sim.economy.market import Market, games_of
 from market_sim.economy.solve import paper_path
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BAD,
     BETA_LABEL,
     INK,

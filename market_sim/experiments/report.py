@@ -16,9 +16,11 @@ import numpy as np
 from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.compare import TITLES as REGIME_TITLES
-from market_sim.experiments.figures import METHOD_NAMES, play_figure, svg_bytes
+from market_sim.experiments.figures import play_figure
+from market_sim.experiments.house_style import METHOD_NAMES
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
 from market_sim.experiments.run import Run, load_run
+from market_sim.experiments.saved_figures import svg_bytes
 from market_sim.experiments.sweep_report import sweep_sections
 from market_sim.experiments.uncertainty_rows import OF_PLAY, interval_rows, winner_rows
 from market_sim.experiments.words import PER, TITLES, convergence_rows, level_text, measure_text, usd_text

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from market_sim.experiments.compare import TITLES as REGIME_TITLES
-from market_sim.experiments.figures import (
+from market_sim.experiments.house_style import (
     BETA_LABEL,
     INK,
     SERIES,

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from market_sim.experiments.figures import svg_bytes
 from market_sim.experiments.html import Cell, Picture, Section, Table, Words
+from market_sim.experiments.saved_figures import svg_bytes
 from market_sim.experiments.sweep_figures import sweep_figure
 from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable, by_point, contrasts, read_sweep
 from market_sim.experiments.words import PER, SHARES, TITLES, usd_text

@@ -14,7 +14,7 @@ from market_sim.economy.regimes import REGIMES
 from market_sim.errors import named
 from market_sim.experiments.build import known_curves
 from market_sim.experiments.compare import TITLES
-from market_sim.experiments.figures import METHOD_NAMES
+from market_sim.experiments.house_style import METHOD_NAMES
 from market_sim.experiments.scenario import Learning, Scenario
 from market_sim.experiments.visitors import check_watchable, scenario_from
 from market_sim.simulation.network import NETWORKS

@@ -12,7 +12,7 @@ import reacton.ipyvuetify as rv
 import solara
 from matplotlib.figure import Figure
 
-from market_sim.experiments.figures import png_bytes, svg_bytes
+from market_sim.experiments.saved_figures import png_bytes, svg_bytes
 
 DRAWING = threading.Lock()
 """Held while matplotlib draws: it keeps its settings in one place for the whole process."""

@@ -23,7 +23,7 @@ from market_sim.experiments.built_curves import BuiltCurves, companions
 from market_sim.experiments.check_curves import check_files
 from market_sim.experiments.curve_figures import accuracy_by_tokens, curve_table, write_curve_figures
 from market_sim.experiments.curves import build_curves
-from market_sim.experiments.figures import METHOD_NAMES
+from market_sim.experiments.house_style import METHOD_NAMES
 from tests import oracles
 from tests.raw_runs import as_lm_eval, as_table, drawn, published, question, write_lines
 

@@ -16,8 +16,9 @@ from matplotlib.text import Text
 from PIL import Image
 
 from market_sim.economy.quality import bundled_prices
-from market_sim.experiments import figures, paper_figures
-from market_sim.experiments.figures import MODELS, SurplusSplit, style_of
+from market_sim.experiments import figures, house_style, paper_figures, saved_figures
+from market_sim.experiments.figures import SurplusSplit
+from market_sim.experiments.house_style import MODELS, style_of
 from market_sim.experiments.paper import BETAS, paper_market
 from market_sim.simulation.model import MarketModel
 
@@ -96,7 +97,7 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_text_is_cut_off_or_written_over_another(name: str) -> None:
     fig = FIGURES[name]()
-    fig.set_dpi(figures.PNG_DPI)
+    fig.set_dpi(house_style.PNG_DPI)
     fig.draw_without_rendering()
     page = fig.bbox
     boxes = {text: text.get_window_extent() for text in drawn_texts(fig)}
@@ -153,38 +154,38 @@ def test_unknown_models_have_stable_colours_of_their_own() -> None:
     assert len({style_of(name).colour for name in names}) == len(names)
     assert style_of("MyModel").colour == style_of("MyModel (best_of_n)").colour
     assert not {style_of(name).colour for name in names} & {style.colour for style in MODELS.values()}
-    code = "from market_sim.experiments.figures import style_of; print(style_of('MyModel').colour)"
+    code = "from market_sim.experiments.house_style import style_of; print(style_of('MyModel').colour)"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout.strip() == style_of("MyModel").colour
 
 
 def test_the_same_figure_gives_the_same_bytes(tmp_path: Path) -> None:
     about = {"scenario": "gsm8k-majority", "seed": 7}
-    first = figures.save(figures.surplus_bars(SPLITS), tmp_path / "a" / "bars", about)
-    second = figures.save(figures.surplus_bars(SPLITS), tmp_path / "b" / "bars", about)
+    first = saved_figures.save(figures.surplus_bars(SPLITS), tmp_path / "a" / "bars", about)
+    second = saved_figures.save(figures.surplus_bars(SPLITS), tmp_path / "b" / "bars", about)
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["bars.png", "bars.svg"]
 
 
 def test_files_tell_scenario_and_seed(tmp_path: Path) -> None:
     about = {"scenario": "beta=0.5", "seed": 7}
-    png, svg = figures.save(figures.surplus_bars(SPLITS), tmp_path / "beta=0.5", about)
+    png, svg = saved_figures.save(figures.surplus_bars(SPLITS), tmp_path / "beta=0.5", about)
     assert (png.name, svg.name) == ("beta=0.5.png", "beta=0.5.svg")
     with Image.open(png) as image:
         assert json.loads(image.text["Description"]) == about
-        assert image.info["dpi"][0] == pytest.approx(figures.PNG_DPI, abs=1)
+        assert image.info["dpi"][0] == pytest.approx(house_style.PNG_DPI, abs=1)
     described = ElementTree.parse(svg).find(".//{http://purl.org/dc/elements/1.1/}description")
     assert described is not None
     assert json.loads(described.text or "") == about
 
 
 def test_a_failed_save_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
-    png, svg = figures.save(figures.surplus_bars(SPLITS), tmp_path / "bars", {})
+    png, svg = saved_figures.save(figures.surplus_bars(SPLITS), tmp_path / "bars", {})
     before = png.read_bytes()
     broken = figures.surplus_bars(SPLITS)
     broken.savefig = lambda *args, **kwargs: (_ for _ in ()).throw(OSError("disk full"))  # type: ignore[method-assign]
     with pytest.raises(OSError, match="disk full"):
-        figures.save(broken, tmp_path / "bars", {})
+        saved_figures.save(broken, tmp_path / "bars", {})
     assert png.read_bytes() == before
     assert sorted(tmp_path.iterdir()) == [png, svg]
 

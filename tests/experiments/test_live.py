@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from market_sim.errors import InputError
-from market_sim.experiments.figures import save
 from market_sim.experiments.frames import Title
 from market_sim.experiments.live import (
     MOST_BLOCKS,
@@ -21,6 +20,7 @@ from market_sim.experiments.live import (
 )
 from market_sim.experiments.live_figures import Crowd, Customers, LiveFigure
 from market_sim.experiments.run import run
+from market_sim.experiments.saved_figures import save
 from market_sim.experiments.scenario import changed, load_scenario
 from market_sim.simulation.portrait import portrait_of
 from market_sim.simulation.recorder import ROUND_COLUMNS

@@ -159,7 +159,7 @@ def test_tables_need_no_drawing_library() -> None:
 def test_the_reproduction_writes_its_table_and_every_figure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from market_sim.experiments import figures
+    from market_sim.experiments import saved_figures
 
     drawn = []
 
@@ -167,7 +167,7 @@ def test_the_reproduction_writes_its_table_and_every_figure(
         drawn.append((path.name, metadata["seed"]))
         return path.with_suffix(".png"), path.with_suffix(".svg")
 
-    monkeypatch.setattr(figures, "save", only_remember)  # rendering is tested in test_figures
+    monkeypatch.setattr(saved_figures, "save", only_remember)  # rendering is tested in test_figures
     paths = REPRODUCTION.write(tmp_path)
     assert paths[0] == tmp_path / "table.csv"
     assert len(drawn) == 3 + 3 + 9 + 1

@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from market_sim.errors import InputError
-from market_sim.experiments.figures import save
+from market_sim.experiments.saved_figures import save
 from market_sim.theory.inference import MeanDifference
 
 
@@ -24,7 +24,7 @@ def refusals(script: str) -> Iterator[None]:
 
 
 def write_figure(figure: Figure, stem: Path, about: Mapping[str, Any]) -> None:
-    """Write a figure as PNG and SVG, and say where it is.  about: as in `figures.save`."""
+    """Write a figure as PNG and SVG, and say where it is.  about: as in `saved_figures.save`."""
     png, _ = save(figure, stem, about)
     print(f"Figure: {png} (and .svg)")
 
