@@ -110,7 +110,8 @@ def Download(
     Solara's own gives nothing more after a second press in quick succession, and takes the page down with it
     where a file cannot be made.
     """
-    made, set_made = solara.use_state(None)
+    nothing: dict[str, Any] | None = None
+    made, set_made = solara.use_state(nothing)
 
     def wanted(asked: int) -> None:
         def work() -> None:
