@@ -4,7 +4,7 @@ A page starts from a scenario, and only what a visitor changes is changed in it:
 (events, segments, capacities, rules by model) stays as in the file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -146,6 +146,15 @@ _NETWORK_WORDS = {
 def regime_title(name: str) -> str:
     """How a page calls a regime."""
     return next(item["text"] for item in REGIME_ITEMS if item["value"] == name)
+
+
+def help_of(key: str, value: Any) -> str:
+    """The line of help of a control, with what its entry means where names alone do not say it."""
+    known: Mapping[str, Any] = (
+        REGIMES if key == "regime" else RULES if key in ("rule", "auction_rule") else {}
+    )
+    meaning = f" Here: {known[value].summary}." if value in known else ""
+    return CONTROLS[key].help + meaning
 
 
 def menu(key: str, base: Scenario, choices: Choices) -> list[Item]:

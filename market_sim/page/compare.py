@@ -147,11 +147,8 @@ def Compare(bench: Bench) -> None:
             "settings of this page. Numbers are means over the second half of the rounds.",
             classes=["ms-about"],
         )
-        # A place of its own: what follows would move up when the bar goes, and be made anew, with what a
-        # visitor just pressed there lost.
-        with solara.Div(style={"height": "6px"}):
-            if running:
-                rv.ProgressLinear(value=bench.progress.value or 0.0, height=6, rounded=True)
+        # Always there: were it to come and go, what is below would be made anew, pressed buttons too.
+        rv.ProgressLinear(value=bench.progress.value or 0.0, active=running, height=6, rounded=True)
         if bench.shown.value is not None:
             Result(bench.desk, bench.shown.value)
 

@@ -6,7 +6,7 @@ from typing import Any
 import reacton.ipyvuetify as rv
 import solara
 
-from market_sim.page.choices import CONTROLS, FILE, menu, steps
+from market_sim.page.choices import CONTROLS, FILE, help_of, menu, steps
 from market_sim.page.desk import Desk
 
 GROUPS = (
@@ -53,7 +53,7 @@ def Menu(desk: Desk, key: str) -> None:
             placeholder="all" if several else "",
             menu_props={"offsetY": True, "maxHeight": 420},
         )
-        Help(control.help)
+        Help(help_of(key, None if several else value))
 
 
 @solara.component

@@ -1,4 +1,4 @@
-"""The page: what it is about, controls at the left, the market at the right."""
+"""The page: what it is about, controls at the left (above, where the window is narrow), the market."""
 
 import re
 from collections.abc import Callable

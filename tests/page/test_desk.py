@@ -1,6 +1,7 @@
 """What stands behind the page, without a browser: choices, sessions, exports, and who may connect."""
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -15,7 +16,7 @@ from market_sim.experiments.live import LiveMarket, Replay
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.solve import solve
 from market_sim.page import server
-from market_sim.page.choices import CONTROLS, Choices, after, choices_of, menu, scenario_of, steps
+from market_sim.page.choices import CONTROLS, Choices, after, choices_of, help_of, menu, scenario_of, steps
 from market_sim.page.desk import Desk
 from market_sim.page.exact import equilibria_table, said_of
 from market_sim.page.files import Drawer
@@ -44,6 +45,14 @@ def test_every_choice_has_a_control_with_its_help_and_every_slider_names_its_ran
         if control.values:
             low, high = (f"{control.values[k]:,.10g}" for k in (0, -1))
             assert f"{low} to {high}" in control.help
+
+
+def test_every_regime_and_rule_is_explained_where_it_is_chosen():
+    scenario = load_scenario(SMALL)
+    for key in ("regime", "rule", "auction_rule"):
+        for item in menu(key, scenario, choices_of(scenario)):
+            assert re.fullmatch(r"How [^.]*\. Here: \w.*\w.*\.", help_of(key, item["value"]))
+    assert help_of("seed", 1) == CONTROLS["seed"].help
 
 
 @pytest.mark.parametrize("name", ["gsm8k-majority", "aime-reasoning", "gpqa-best-of-n"])

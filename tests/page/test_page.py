@@ -142,6 +142,22 @@ def test_every_menu_and_slider_changes_the_market_that_reset_makes(visitor):
     assert made["seed"] == 2
 
 
+def test_the_keyboard_is_enough_to_step_and_to_send_a_file(visitor):
+    asked = []
+    visitor.page.on("filechooser", lambda chooser: asked.append(chooser))
+    visitor.page.locator(".ms-step").focus()
+    visitor.page.keyboard.press("Enter")
+    visitor.wait_for_round(lambda number: number == 1)
+    visitor.open_tab("Files")
+    visitor.page.click(".ms-upload", trial=True)  # possible once the tab has stopped moving
+    visitor.page.locator(".ms-get-svg button").focus()
+    for _ in range(2):  # past the button that keeps the run
+        visitor.page.keyboard.press("Tab")
+    visitor.page.keyboard.press("Enter")
+    visitor.wait_until(lambda: len(asked) == 1)
+    assert asked[0].element.get_attribute("accept") == ".toml"
+
+
 def test_another_regime_gives_other_curves_after_reset(visitor):
     visitor.step(3)
     posted = visitor.picture
