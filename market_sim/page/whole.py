@@ -60,8 +60,6 @@ def Market(start: Callable[[], Scenario], root: Path) -> None:
             with solara.Div(classes=["ms-about"]):
                 solara.Text(ABOUT)
                 solara.Button("README", text=True, on_click=lambda: desk.tab.set(README), classes=["ms-link"])
-            if desk.problem.value:
-                Problem(desk)
             with solara.lab.Tabs(value=desk.tab, lazy=True):
                 with solara.lab.Tab("Live market"):
                     Live(desk)
@@ -73,6 +71,8 @@ def Market(start: Callable[[], Scenario], root: Path) -> None:
                     Files(drawer)
                 with solara.lab.Tab("README"):
                     Readme()
+            if desk.problem.value:  # last: what comes after it would be made anew
+                Problem(desk)
 
 
 @solara.component
