@@ -10,7 +10,6 @@ replicate only, so every point meets the same users, tasks and shocks (common ra
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -172,7 +171,7 @@ def _made(data: dict[str, Any], where: str, folder: Path) -> Sweep:
         n_points=n_points,
         written=_written(file, as_given, base.folder),
         files=files,
-        digest=_digest(file, as_given, axes, n_points, files),
+        digest=_digest(file, as_given, axes, n_points, files, base.folder),
     )
 
 
@@ -185,6 +184,10 @@ def _base(file: SweepFile, where: str, folder: Path) -> Scenario:
 
 def _written(file: SweepFile, base: dict[str, Any], folder: Path) -> dict[str, Any]:
     """What sweep.toml says: the file with its base written out, defaults filled in, paths absolute."""
+
+    def absolute(name: str) -> str:
+        return _absolute(name, folder)
+
     data = file.model_dump(
         mode="json", exclude_none=True, by_alias=True, exclude={"scenario", "base", "axes"}
     )
@@ -192,46 +195,54 @@ def _written(file: SweepFile, base: dict[str, Any], folder: Path) -> dict[str, A
     if file.design.kind not in SAMPLED:
         design = {"kind": file.design.kind}
         if file.design.settings:
-            design["settings"] = [dict(each) for each in file.design.settings]
-
-    def absolute(name: str) -> str:
-        return str((folder / name).resolve())
-
-    axes = dict(flat(file.axes))
-    for key, value in axes.items():
-        if isinstance(value, list) and path_of(key, "axes") in FILES:
-            axes[key] = [absolute(name) if isinstance(name, str) else name for name in value]
+            design["settings"] = [
+                {key: _with_files(value, absolute, path_of(key, "settings")) for key, value in flat(each)}
+                for each in file.design.settings
+            ]
+    axes = {}
+    for key, value in flat(file.axes):
+        path = path_of(key, "axes")
+        values = [_with_files(v, absolute, path) for v in value] if isinstance(value, list) else value
+        axes[".".join(map(str, path))] = values
     return data | {"design": design, "axes": axes, "base": _with_files(base, absolute)}
 
 
-def _with_files(base: dict[str, Any], change: Callable[[str], str]) -> dict[str, Any]:
-    """The scenario with other names for the files it names."""
-    data = deepcopy(base)
-    for *sections, key in FILES:
-        table: Any = data
-        for section in sections:
-            table = table.get(section) or {}
-        if isinstance(table.get(key), str):
-            table[key] = change(table[key])
-    return data
+def _with_files(value: Any, change: Callable[[str], str], path: Keys = ()) -> Any:
+    """What a scenario has at a path, with other names for the files it names."""
+    for file in FILES:
+        if file[: len(path)] == path:
+            value = _changed(value, file[len(path) :], change)
+    return value
+
+
+def _changed(value: Any, keys: Keys, change: Callable[[str], str]) -> Any:
+    """The same with the text at these keys changed, where there is one."""
+    if not keys:
+        return change(value) if isinstance(value, str) else value
+    if isinstance(value, dict) and keys[0] in value:
+        return value | {keys[0]: _changed(value[keys[0]], keys[1:], change)}
+    return value
+
+
+def _absolute(name: str, folder: Path) -> str:
+    return str((folder / name).resolve())
 
 
 def _digests(base: dict[str, Any], axes: Sequence[Axis], folder: Path) -> dict[str, str]:
-    """Digests of the files and plug-in rules that the scenario or an axis names."""
+    """Digests of the files, by their absolute paths, and plug-in rules that the scenario or an axis names."""
     found: dict[str, str] = {}
-    names: list[str] = []
 
     def note(name: str) -> str:
-        names.append(name)
+        try:
+            found[_absolute(name, folder)] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{folder / name}: cannot be read: {error.strerror}") from None
         return name
 
     _with_files(base, note)
-    names += [v for axis in axes if axis.path in FILES for v in axis.values if isinstance(v, str)]
-    for name in names:
-        try:
-            found[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        except OSError as error:
-            raise InputError(f"{folder / name}: cannot be read: {error.strerror}") from None
+    for axis in axes:
+        for value in axis.values:
+            _with_files(value, note, axis.path)
     for reference in sorted(set(_references([base, [axis.values for axis in axes]]))):
         rule_from(reference, "rule")
         found[reference] = hashlib.sha256(code_of(reference)).hexdigest()
@@ -258,11 +269,12 @@ def _digest(
     axes: Sequence[Axis],
     n_points: int,
     files: Mapping[str, str],
+    folder: Path,
 ) -> str:
     """Twelve hexadecimal digits of all that makes the rows: not where files are, but what is in them."""
 
-    def values(axis: Axis) -> list[Any]:
-        return [files[v] if axis.path in FILES and isinstance(v, str) else v for v in axis.values]
+    def content(name: str) -> str:
+        return files[_absolute(name, folder)]
 
     told = {
         "kind": file.kind,
@@ -270,10 +282,10 @@ def _digest(
         "seed": file.seed,
         "rounds": file.rounds,
         "keep_rounds": file.keep_rounds,
-        "base": _with_files(base, files.__getitem__),
-        "axes": {axis.name: values(axis) for axis in axes},
+        "base": _with_files(base, content),
+        "axes": {a.name: [_with_files(value, content, a.path) for value in a.values] for a in axes},
         "points": n_points,
-        "rules": {name: found for name, found in files.items() if ":" in name},
+        "rules": {name: found for name, found in files.items() if not Path(name).is_absolute()},
     }
     digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     for axis in axes:

@@ -2,14 +2,16 @@
 
 import datetime
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 from market_sim.errors import InputError
 from market_sim.experiments.designs import rows_of
 from market_sim.experiments.scenario import load_scenario
-from market_sim.experiments.sweep import load_sweep, scenario_at, seed_of
+from market_sim.experiments.sweep import Sweep, load_sweep, scenario_at, seed_of
 from market_sim.experiments.sweep_check import check_points
 from tests.sweeps import BASE, sweep_of
 
@@ -104,6 +106,46 @@ def test_designs_fill_ranges_and_are_crossed_with_lists(kind, points):
     assert [s["users.beta"] for s in settings(sweep)[points:]] == list(beta.values)
     assert load_sweep(sweep_of(axes, design=design)).digest == sweep.digest
     assert load_sweep(sweep_of(axes, design=design, seed=2)).digest != sweep.digest
+
+
+def test_a_key_with_quotes_is_written_as_its_column_is_called():
+    margins = {name: 0.2 for name in BASE["market"]["models"]}
+    base = {"market": BASE["market"] | {"margin": margins}}
+    sweep = load_sweep(sweep_of({'market.margin."Qwen2-7B"': [0.1, 0.3]}, base=base))
+    assert [axis.name for axis in sweep.axes] == ["market.margin.Qwen2-7B"]
+    assert sweep.written["axes"] == {"market.margin.Qwen2-7B": [0.1, 0.3]}
+    assert load_sweep(sweep.written).digest == sweep.digest
+
+
+LEARNING = {"information": "experience"}
+
+
+@pytest.mark.parametrize(
+    "sweep",
+    [
+        {"axes": {"users.network": [{"file": "links.txt"}]}},
+        {"axes": {"users.network.file": ["links.txt"]}},
+        {"axes": {"users": [LEARNING | {"count": 3, "network": {"file": "links.txt"}}]}},
+        {"design": {"kind": "list", "settings": [{"users.network": {"file": "links.txt"}}]}},
+        {"base": BASE | {"users": LEARNING | {"count": 3, "network": {"file": "links.txt"}}}},
+    ],
+    ids=["table", "key", "section", "setting", "base"],
+)
+def test_files_that_are_named_anywhere_count_by_what_is_in_them(tmp_path, sweep):
+    data = sweep_of() | {"base": BASE | {"users": LEARNING | {"count": 3}}} | sweep
+
+    def loaded(folder: Path, text: str, told: dict) -> Sweep:
+        folder.mkdir(exist_ok=True)
+        (folder / "links.txt").write_text(text)
+        (folder / "sweep.toml").write_text(tomli_w.dumps(told))
+        return load_sweep(folder / "sweep.toml")
+
+    first = loaded(tmp_path / "here", "0 1\n", data)
+    assert list(first.files) == [str(tmp_path / "here" / "links.txt")]
+    assert loaded(tmp_path / "there", "0 1\n", data).digest == first.digest
+    assert loaded(tmp_path / "there", "0 2\n", data).digest != first.digest
+    moved = loaded(tmp_path / "kept", "0 2\n", first.written)
+    assert (moved.digest, moved.files) == (first.digest, first.files)
 
 
 def test_a_sobol_design_for_pairs_of_ranges_has_the_rows_that_are_foretold():
