@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 import types
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from uuid import uuid4
 from weakref import WeakKeyDictionary
 
 from market_sim.errors import InputError
+from market_sim.experiments.interrupts import held_back
 from market_sim.experiments.sweep_work import Done, Job, ready, work
 from market_sim.experiments.workers import end_with_master
 from market_sim.theory import blocks
@@ -118,7 +118,7 @@ class Processes:
         try:
             # All are started at once, so that the first jobs find them ready; who stops the sweep meanwhile
             # waits until they are known, and can be ended.
-            with _prepared(), _held_back():
+            with _prepared(), held_back():
                 futures = [self._pool.submit(ready) for _ in range(self.hands)]
             for future in futures:
                 future.result()
@@ -300,32 +300,9 @@ def _context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([work.__module__])
     resource_tracker.ensure_running()  # it would let Ctrl-C through again
-    with _prepared(), _held_back():
+    with _prepared(), held_back():
         forkserver.ensure_running()
     return context
-
-
-@contextmanager
-def _held_back() -> Iterator[None]:
-    """Ctrl-C and SIGTERM wait meanwhile, and processes that are started never hear Ctrl-C.
-
-    In a terminal it goes to all of them, and those that are still loading would complain.
-    """
-    came: list[int] = []
-    handlers = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if callable(signal.getsignal(number)):
-                handlers[number] = signal.signal(number, lambda caught, frame: came.append(caught))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-        for first in came[:1]:
-            signal.raise_signal(first)
 
 
 @contextmanager

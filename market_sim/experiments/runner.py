@@ -3,7 +3,7 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 
 from market_sim.errors import InputError
 from market_sim.experiments.crews import Crew, Here, WorkerDiedError, crew_of
+from market_sim.experiments.interrupts import held_back
 from market_sim.experiments.sweep import Sweep, load_sweep, seed_of
 from market_sim.experiments.sweep_check import check_points
 from market_sim.experiments.sweep_store import (
@@ -26,6 +27,7 @@ from market_sim.experiments.sweep_store import (
     what_changed,
 )
 from market_sim.experiments.sweep_work import Done, Job, One, Row, failed, late, work
+from market_sim.theory.arrays import Array
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -364,7 +366,7 @@ class _Shift:
                 self._hand_out()
                 self._take_in()
                 self._write_now_and_then()
-            self.folder.flush()
+            self._flush()
         except BaseException:
             self._save()
             raise
@@ -375,7 +377,7 @@ class _Shift:
     def _save(self) -> None:
         """What has been done so far, when something else goes wrong."""
         try:
-            self.folder.flush()
+            self._flush()
             self.folder.write_manifest(complete=False, wall_time_s=time.monotonic() - self.began)
         except (InputError, OSError):
             pass  # the disk is why
@@ -427,7 +429,7 @@ class _Shift:
         except WorkerDiedError:
             self._suspect(runs, alone)
             return not self.crew.shared_fate
-        self.folder.add(result.rows, result.rounds)
+        self._add(result.rows, result.rounds)
         self.finished += len(result.rows)
         self.busy_s += result.seconds
         return True
@@ -444,7 +446,15 @@ class _Shift:
     def _give_up(self, run: int, row: Row) -> None:
         one = _one(self.sweep, run)
         head = {"point": one.point, "replicate": one.replicate, "seed": one.seed}
-        self.folder.add([head | row], ())
+        self._add([head | row], ())
+
+    def _add(self, rows: Sequence[Row], rounds: Sequence[dict[str, Array] | None]) -> None:
+        with held_back():  # rows without their rounds would be taken for done
+            self.folder.add(rows, rounds)
+
+    def _flush(self) -> None:
+        with held_back():  # rows that are written and kept would be written again
+            self.folder.flush()
 
     def _begin_anew(self) -> None:
         """With new workers; what was in the air is suspect, unless it came down in time."""
@@ -455,7 +465,7 @@ class _Shift:
                 except WorkerDiedError:
                     self.suspects.extend(runs)
                 else:
-                    self.folder.add(result.rows, result.rounds)
+                    self._add(result.rows, result.rounds)
             else:
                 self.suspects.extend(runs)
         self.in_air = {}
@@ -477,7 +487,7 @@ class _Shift:
         """Every half a second at first, later every ten: files stay few, and little is lost."""
         now = time.monotonic()
         if now - self.written >= min(10.0, max(0.5, (now - self.began) / 50)) or self.folder.waiting > 5000:
-            self.folder.flush()
+            self._flush()
             self.written = now
 
     def _tell(self) -> None:

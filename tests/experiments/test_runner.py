@@ -383,6 +383,37 @@ def interrupted(data: dict, out: Path, monkeypatch, after: int = 2):
     return runner.status(data, out=out)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_between_two_steps_has_no_row_without_its_rounds(
+    tmp_path, monkeypatch, here, number
+):
+    data = sweep_of(GRID, seeds=4, keep_rounds=True)
+    whole = sweep(data, out=tmp_path / "whole")
+    usual, stopped = sweep_store.SweepFolder._rounds_of, []
+
+    def stop(self, *arguments):
+        if not stopped:
+            stopped.append(True)
+            signal.raise_signal(number)
+        return usual(self, *arguments)
+
+    def as_ctrl_c(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep_store.SweepFolder, "_rounds_of", stop)
+        before = signal.signal(number, as_ctrl_c)
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                sweep(data, out=tmp_path / "out")
+        finally:
+            signal.signal(number, before)
+    assert stopped
+    again = sweep(data, out=tmp_path / "out", resume=True)
+    for table in ("table.parquet", "rounds.parquet"):
+        assert (again.folder / table).read_bytes() == (whole.folder / table).read_bytes()
+
+
 def test_a_sweep_that_was_begun_goes_on_with_resume_only(tmp_path, monkeypatch, here):
     data = sweep_of(GRID, seeds=4)
     found = interrupted(data, tmp_path, monkeypatch)
