@@ -122,6 +122,19 @@ def test_runs_that_go_wrong_say_why(folder, called):
 
 
 @pytest.mark.parametrize(
+    ("rule", "why"), [("deadly", "its worker died"), ("heedless", "took more than 0.5 s")]
+)
+def test_a_look_ahead_survives_what_a_rule_does(folder, called, monkeypatch, rule, why):
+    monkeypatch.setattr(runner, "GRACE_S", 0.5)
+    rules_beside(folder)
+    (folder / "bad.toml").write_text(tomli_w.dumps(with_rules(rule, seeds=1)), encoding="utf-8")
+    code, output, _ = called("bad.toml", "--dry-run", "--timeout", "0.5")
+    assert code == 0
+    assert "1 of 1 runs that were tried fail, first point 0" in output
+    assert why in output
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("nowhere.toml",), "nowhere.toml: there is no such sweep file"),

@@ -220,6 +220,9 @@ def sweep(
         str | None, typer.Option(metavar="ADDRESS", help="A Dask scheduler, instead of processes.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a sweep that was begun.")] = False,
+    retry: Annotated[
+        bool, typer.Option("--retry", help="The same, and do runs again that failed or timed out.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say how many runs there are and about how long they take.")
     ] = False,
@@ -238,11 +241,11 @@ def sweep(
         raise InputError("--dry-run and --status exclude each other")
     plan = load_sweep(file)
     if dry_run:
-        outlook = runner.outlook(plan, workers=workers, dask=dask, out=out)
+        outlook = runner.outlook(plan, workers=workers, dask=dask, timeout=timeout, out=out)
         print_json(outlook.to_dict()) if json_ else sweeps.show_outlook(outlook)
         return
     before = runner.begun_before(plan, out=out)
-    if before is not None and not resume:  # which refuses
+    if before is not None and not resume and not retry:  # which refuse
         print(f"market-sim: {before}", file=sys.stderr)
     if status:
         found = runner.status(plan, out=out)
@@ -250,7 +253,14 @@ def sweep(
         return
     with _stopped_as_by_hand(), sweeps.progress(file, quiet=json_) as watch:
         result = runner.sweep(
-            plan, workers=workers, dask=dask, resume=resume, timeout=timeout, out=out, watch=watch
+            plan,
+            workers=workers,
+            dask=dask,
+            resume=resume,
+            retry=retry,
+            timeout=timeout,
+            out=out,
+            watch=watch,
         )
     print_json(result.to_dict()) if json_ else sweeps.show_status(result)
 

@@ -5,6 +5,7 @@ or never comes back, `renew` begins with new ones.
 """
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -41,6 +42,11 @@ ANSWERS_S = 10.0
 """Seconds in which a scheduler answers, if there is one."""
 
 
+COUNT_EVERY_S = 5.0
+
+logger = logging.getLogger("market_sim.sweep")
+
+
 class WorkerDiedError(Exception):
     """A worker ended in the middle of its job."""
 
@@ -65,6 +71,9 @@ class Crew(Protocol):
 
     def close(self) -> None:
         """End all workers, whatever they do."""
+
+    def look(self) -> None:
+        """Look after the workers, while nothing comes from them."""
 
     def overdue(self, future: Future[Done], seconds: float) -> bool:
         """Whether a worker has been at a job for longer than that."""
@@ -91,6 +100,9 @@ class Here:
         pass
 
     def close(self) -> None:
+        pass
+
+    def look(self) -> None:
         pass
 
     def overdue(self, future: Future[Done], seconds: float) -> bool:
@@ -152,6 +164,9 @@ class Processes:
         for process in processes:
             process.join()
 
+    def look(self) -> None:
+        pass
+
     def overdue(self, future: Future[Done], seconds: float) -> bool:
         """By when it was handed over: where runs have a deadline, no more are than there are processes."""
         return time.monotonic() - self._begun[future] > seconds
@@ -183,6 +198,7 @@ class DaskCluster:
             raise InputError(f"--dask {address}: no scheduler answers there: {error}") from None
         self._address = address
         self._executor: Any = None
+        self._deserted = False
         self._topic = f"market-sim-{uuid4().hex}"
         self._next = itertools.count()
         self._numbers: WeakKeyDictionary[Future[Done], int] = WeakKeyDictionary()
@@ -190,8 +206,15 @@ class DaskCluster:
         self._count()
 
     def _count(self) -> None:
-        self.hands = max(1, sum(self._client.nthreads().values()))
-        self._counted = time.monotonic()
+        threads = sum(self._client.nthreads().values())
+        self.hands, self._counted = max(1, threads), time.monotonic()
+        if self._executor is not None and (threads == 0) != self._deserted:
+            self._deserted = threads == 0
+            logger.warning(
+                "%s %s",
+                self._address,
+                "has no workers; waiting for some" if self._deserted else "has workers",
+            )
 
     def start(self) -> None:
         self._executor = self._client.get_executor(pure=False)
@@ -203,12 +226,16 @@ class DaskCluster:
         self._count()
 
     def submit(self, job: Job) -> Future[Done]:
-        if time.monotonic() - self._counted > 5.0:  # workers come and go
-            self._count()
+        self.look()
         number = next(self._next)
         future = self._executor.submit(_announced, self._topic, number, job)
         self._numbers[future] = number
         return future
+
+    def look(self) -> None:
+        """Count the workers, who come and go, and say so where none is left."""
+        if time.monotonic() - self._counted > COUNT_EVERY_S:
+            self._count()
 
     def _hear(self, event: tuple[Any, Any]) -> None:
         _, told = event

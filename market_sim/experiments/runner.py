@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_sim.errors import InputError
-from market_sim.experiments.crews import Crew, Here, WorkerDiedError, crew_of
+from market_sim.experiments.crews import Crew, Here, Processes, WorkerDiedError, crew_of
 from market_sim.experiments.interrupts import held_back
 from market_sim.experiments.sweep import Sweep, load_sweep, seed_of
 from market_sim.experiments.sweep_check import check_points
@@ -26,7 +26,7 @@ from market_sim.experiments.sweep_store import (
     manifest_in,
     what_changed,
 )
-from market_sim.experiments.sweep_work import Done, Job, One, Row, failed, late, work
+from market_sim.experiments.sweep_work import Done, Job, One, Row, failed, late
 from market_sim.theory.arrays import Array
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ def sweep(
     workers: int | None = None,
     dask: str | None = None,
     resume: bool = False,
+    retry: bool = False,
     timeout: float | None = None,
     out: Path | str = "runs/out",
     watch: Watch | None = None,
@@ -162,28 +163,35 @@ def sweep(
     workers  processes; None: one per core for runs, and none for what is solved exactly
     dask     address of a scheduler, instead
     resume   go on with a sweep that was begun
+    retry    the same, and do runs again that failed or timed out
     timeout  seconds that a run may take
     out      folder that the folder of the sweep goes to
     Raises InputError for a bad sweep, before anything is written; for one that was begun otherwise, or is
     being done by another process; and where the disk is full.
     """
     plan = load_sweep(source)
-    if timeout is not None and not 0 < timeout < math.inf:
-        raise InputError(f"--timeout {timeout:g} is not allowed; it must be above 0")
+    _check_timeout(timeout)
     path = folder_of(plan, out)
-    _check_begun(plan, path, resume=resume)
+    _check_begun(plan, path, resume=resume, retry=retry)
     check_points(plan)
     crew = crew_of(workers, dask, plan.kind)
     with locked(path):
         folder = SweepFolder(plan, path)
         folder.begin()
         folder.tidy()
+        if retry:
+            folder.forget_failed()
         folder.read()
         if watch is not None:
             watch(folder.n_done, folder.failed + folder.timed_out, plan.n_runs)
         if not _complete(path):
             _Shift(plan, folder, crew, timeout, watch).work()
     return status(plan, out=out)
+
+
+def _check_timeout(timeout: float | None) -> None:
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise InputError(f"--timeout {timeout:g} is not allowed; it must be above 0")
 
 
 def folder_of(sweep: Sweep, out: Path | str) -> Path:
@@ -222,10 +230,15 @@ def outlook(
     *,
     workers: int | None = None,
     dask: str | None = None,
+    timeout: float | None = None,
     out: Path | str = "runs/out",
 ) -> Outlook:
-    """What a sweep would be, by doing a few of its runs.  Nothing is written."""
+    """What a sweep would be, by doing a few of its runs here.  Nothing is written.
+
+    timeout  seconds that a run may take
+    """
     plan = load_sweep(source)
+    _check_timeout(timeout)
     check_points(plan)
     crew = crew_of(workers, dask, plan.kind)
     try:
@@ -234,12 +247,17 @@ def outlook(
         crew.close()
     spent = counted = 0.0
     errors: dict[int, str | None] = {}
-    for part in _samples(plan):
-        done = work(_job(plan, part, None))
-        if errors or plan.kind == "solve":  # the first run of all warms up
-            spent += done.seconds
-            counted += len(part)
-        errors |= {run: row["error"] for run, row in zip(part, done.rows, strict=True)}
+    alone: Crew = Here() if plan.kind == "solve" else Processes(1)  # a stranger's rule may do anything
+    alone.start()
+    try:
+        for part in _samples(plan):
+            done = _tried(alone, _job(plan, part, timeout))
+            if errors or plan.kind == "solve":  # the first run of all warms up
+                spent += done.seconds
+                counted += len(part)
+            errors |= {run: row["error"] for run, row in zip(part, done.rows, strict=True)}
+    finally:
+        alone.close()
     wrong = {run: error for run, error in sorted(errors.items()) if error is not None}
     return Outlook(
         name=plan.name,
@@ -255,6 +273,22 @@ def outlook(
     )
 
 
+def _tried(crew: Crew, job: Job) -> Done:
+    """A job done, or a row for each of its runs that says why not."""
+    limit = None if job.timeout is None else job.timeout * len(job.runs) + GRACE_S
+    began = time.monotonic()
+    future = crew.submit(job)
+    wait([future], timeout=limit)
+    try:
+        if future.done():
+            return crew.outcome(future)
+        row = late(job.timeout or 0.0)
+    except WorkerDiedError:
+        row = failed("its worker died")
+    crew.renew()
+    return Done(rows=(row,) * len(job.runs), seconds=time.monotonic() - began)
+
+
 def _samples(sweep: Sweep) -> list[list[int]]:
     """Runs to try: a block of exact points, or the first twice, the middle and the last run."""
     if sweep.kind == "solve":
@@ -262,19 +296,19 @@ def _samples(sweep: Sweep) -> list[list[int]]:
     return [[0], *([run] for run in dict.fromkeys((0, sweep.n_runs // 2, sweep.n_runs - 1)))]
 
 
-def _check_begun(sweep: Sweep, path: Path, *, resume: bool) -> None:
+def _check_begun(sweep: Sweep, path: Path, *, resume: bool, retry: bool) -> None:
     """Refuse to go on with another sweep, or to begin again one that was begun."""
     if at_work(path):
         raise busy(path)
     begun = manifest_in(path)
     if begun is None:
         before = _begun_otherwise(sweep, path)
-        if resume and before is not None:
+        if (resume or retry) and before is not None:
             raise InputError(f"{before}; without --resume it begins anew in a folder of its own")
         return
-    if begun["complete"]:
+    if begun["complete"] and not retry:
         return
-    if not resume:
+    if not resume and not retry:
         raise InputError(f"{path}: was begun and is not whole; --resume goes on with it")
     changes = what_changed(sweep, path)
     if changes:
@@ -418,6 +452,8 @@ class _Shift:
             self._begin_anew()
         elif self.timeout is not None:
             self._end_the_late()
+        if not done:
+            self.crew.look()
         if done and self.watch is not None:
             self._tell()
 

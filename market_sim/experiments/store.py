@@ -4,6 +4,7 @@ A folder is written under a temporary name and renamed when everything is in it;
 that says complete = true is not a result (docs/formats.md).
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -180,6 +181,17 @@ def load_rounds(folder: Path) -> "pd.DataFrame":
 def versions() -> dict[str, str]:
     """Versions of what a result depends on."""
     return {name: version(name) for name in PACKAGES}
+
+
+@cache
+def code_digest() -> str:
+    """Twelve hexadecimal digits of the package's own code, as far as results depend on it."""
+    root = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for floor in ("theory", "economy", "simulation", "experiments"):
+        for path in sorted((root / floor).rglob("*.py")):
+            digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @cache

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import tomli_w
 
 from market_sim.errors import InputError
-from market_sim.experiments.store import MANIFEST, git_commit, versions
+from market_sim.experiments.store import MANIFEST, code_digest, git_commit, versions
 from market_sim.experiments.sweep import Sweep
 from market_sim.experiments.sweep_axes import Axis
 from market_sim.experiments.sweep_work import MEASURES, ROUND_MEASURES, Row
@@ -82,6 +82,18 @@ class SweepFolder:
             self.n_done += len(keys)
             self._note_wrong(keys.filter(pc.not_equal(keys["status"], "ok")).to_pylist())
             self._next = max(self._next, int(batch.stem) + 1)
+
+    def forget_failed(self) -> None:
+        """Forget runs that went wrong, so that they are to be done again."""
+        with _sentences(self.path, self._kept):
+            self.write_manifest(complete=False)
+            for table in (TABLE, ROUNDS):
+                (self.path / table).unlink(missing_ok=True)
+            for batch in self.batches():
+                rows = _read(batch)
+                good = rows.filter(pc.equal(rows["status"], "ok"))
+                if len(good) < len(rows):
+                    write_whole(batch, _parquet(good))
 
     def batches(self) -> list[Path]:
         """The batches, oldest first."""
@@ -146,6 +158,7 @@ class SweepFolder:
             "fingerprint": sweep.digest,
             "files": sweep.files,
             "versions": versions(),
+            "code": code_digest(),
             "git_commit": git_commit(),
             "started": before.get("started") or datetime.now(UTC).isoformat(timespec="seconds"),
             "wall_time_s": round(before.get("wall_time_s", 0.0) + wall_time_s, 3),
@@ -306,6 +319,7 @@ def what_changed(sweep: Sweep, path: Path) -> list[str]:
         (_leaves(before), _leaves(json.loads(json.dumps(sweep.written)))),
         (manifest.get("files", {}), sweep.files),
         (manifest.get("versions", {}), versions()),
+        ({"code of market-sim": manifest.get("code", "")}, {"code of market-sim": code_digest()}),
     ]
     said = []
     for number, (old, new) in enumerate(pairs):

@@ -62,6 +62,10 @@ def _time(seconds: float) -> str:
     return f"{whole} s"
 
 
+def _each(seconds: float) -> str:
+    return f"{1000 * seconds:,.3g} ms" if seconds < 0.9995 else f"{seconds:,.1f} s"
+
+
 def _some(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
@@ -72,7 +76,7 @@ def show_outlook(outlook: "Outlook") -> None:
     new_console().print(
         f"[bold]{outlook.name}[/bold], kind {outlook.kind}: {points} x {seeds} = "
         f"{_some(outlook.runs, 'run')}, about {_time(outlook.seconds)} with "
-        f"{_some(outlook.workers, 'worker')} ({1000 * outlook.seconds_per_run:,.3g} ms each)",
+        f"{_some(outlook.workers, 'worker')} ({_each(outlook.seconds_per_run)} each)",
         soft_wrap=True,
     )
     if outlook.first_error is not None:

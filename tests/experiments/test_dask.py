@@ -51,11 +51,12 @@ def test_a_cluster_gives_the_table_of_one_process_though_a_worker_is_killed(clus
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_run_that_waits_for_a_worker_is_not_late(tmp_path, monkeypatch):
+def test_a_run_that_waits_for_a_worker_is_not_late(tmp_path, monkeypatch, caplog):
     """Its worker goes away in the middle of it, and for longer than a run may take there is none."""
     monkeypatch.chdir(tmp_path)
     rules_beside(tmp_path)
     monkeypatch.setattr(runner, "GRACE_S", 0.1)
+    monkeypatch.setattr(crews, "COUNT_EVERY_S", 0.2)
     with distributed.LocalCluster(
         n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
     ) as cluster:
@@ -75,6 +76,8 @@ def test_a_run_that_waits_for_a_worker_is_not_late(tmp_path, monkeypatch):
         )
         outside.join()
     assert list(load(found.folder).status) == ["ok"]
+    said = [message for name, _, message in caplog.record_tuples if name == "market_sim.sweep"]
+    assert said[:1] == [f"{cluster.scheduler_address} has no workers; waiting for some"]
 
 
 def wait_until(condition):

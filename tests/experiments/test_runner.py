@@ -78,6 +78,8 @@ class AnyOrder:
         pause = self.dice.random() / 100
         return self.pool.submit(lambda: (time.sleep(pause), work(job))[1])
 
+    def look(self) -> None: ...
+
     def overdue(self, future, seconds) -> bool:
         return False
 
@@ -454,6 +456,26 @@ def test_resume_with_changed_rules_or_files_is_refused_by_name(odd_rules, monkey
         file.write("# changed\n")
     with pytest.raises(InputError, match="odd_rules:well has another content"):
         sweep(with_rules("well", seeds=8), out="out", resume=True)
+
+
+def test_runs_that_went_wrong_are_done_again_where_that_is_wanted(odd_rules, here):
+    data = with_rules("well", "waiting", "raising")
+    first = sweep(data, out="out", timeout=0.5)
+    assert first.to_frame()["status"].tolist() == ["ok"] * 2 + ["timed out"] * 2 + ["failed"] * 2
+    Path("leave").touch()
+    assert sweep(data, out="out", resume=True) == first
+    again = sweep(data, out="out", retry=True, timeout=60.0)
+    assert again.folder == first.folder
+    assert again.to_frame()["status"].tolist() == ["ok"] * 4 + ["failed"] * 2
+    assert table_of(again.folder) == table_of(sweep(data, out="anew").folder)
+    assert (again.failed, again.timed_out, again.done) == (2, 0, 6)
+
+
+def test_resume_with_another_program_is_refused(tmp_path, monkeypatch, here):
+    interrupted(sweep_of(GRID, seeds=4), tmp_path, monkeypatch)
+    monkeypatch.setattr(sweep_store, "code_digest", lambda: "0" * 12)
+    with pytest.raises(InputError, match=r"was begun otherwise: code of market-sim: was \w{12}, is 0{12}"):
+        sweep(sweep_of(GRID, seeds=4), out=tmp_path, resume=True)
 
 
 def test_resume_with_other_versions_is_refused(tmp_path, monkeypatch, here):
