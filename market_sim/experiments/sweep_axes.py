@@ -21,7 +21,7 @@ from market_sim.experiments.sweep_file import MOST_RUNS, Range, SweepFile
 from market_sim.experiments.toml_files import validated
 from market_sim.theory.arrays import Array
 
-RANGE_KEYS = {"from", "to", "steps", "scale"}
+RANGE_KEYS = {"from", "to", "steps", "scale", "step"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -57,7 +57,7 @@ def axes_of(file: SweepFile, where: str) -> tuple[tuple[Axis, ...], int]:
     paths = _paths(file, settings, where)
     if design.kind not in SAMPLED:
         for key, span in ranges.items():
-            lists[key] = _numbers(paths[key], span, np.linspace(0.0, 1.0, span.steps))
+            lists[key] = _numbers(paths[key], span, _grid(span))
         ranges = {}
     elif not ranges:
         raise InputError(f"{where}: design.kind = {design.kind!r} needs axes that are ranges")
@@ -172,9 +172,23 @@ def flat(table: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]
             yield before + key, value
 
 
+def _grid(span: Range) -> Array:
+    """The fractions of a range that a grid has."""
+    if span.step is None:
+        return np.linspace(0.0, 1.0, span.steps)
+    places = np.arange(span.multiples + 1) * span.step
+    if span.scale == "log":
+        return np.log1p(places / span.low) / np.log(span.high / span.low)
+    return places / (span.high - span.low)
+
+
 def _numbers(path: Keys, span: Range, fractions: Array) -> tuple[Any, ...]:
-    """The numbers of a range; whole ones where the key takes no others."""
-    numbers = stretched(fractions, float(span.low), float(span.high), span.scale).tolist()
+    """The numbers of a range; whole ones where the key takes no others, or all are in a free table."""
+    found = stretched(fractions, float(span.low), float(span.high), span.scale)
+    if span.step is not None:
+        steps = np.minimum(np.rint((found - span.low) / span.step), span.multiples)
+        found = span.low + span.step * steps
+    numbers = found.tolist()
     if takes_whole_numbers(path) or (in_free_table(path) and all(number.is_integer() for number in numbers)):
         numbers = [round(number) for number in numbers]
     return tuple(numbers)

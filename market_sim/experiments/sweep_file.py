@@ -1,5 +1,6 @@
 """What a sweep file may say, key by key (docs/formats.md)."""
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -15,20 +16,30 @@ class _Table(BaseModel):
 
 
 class Range(_Table):
-    """Numbers from one to another, both included."""
+    """Numbers from one to another, both included; step: only those that are so far apart, from the first."""
 
     low: Annotated[float, Field(alias="from", allow_inf_nan=False)]
     high: Annotated[float, Field(alias="to", allow_inf_nan=False)]
     steps: Annotated[int, Field(ge=2, le=100_000)] = 2
     scale: Scale = "linear"
+    step: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
 
     @model_validator(mode="after")
     def _goes_somewhere(self) -> Self:
         if self.high <= self.low:
             raise ValueError(f"to = {self.high:g} must be above from = {self.low:g}")
+        if self.step is not None and "steps" in self.model_fields_set:
+            raise ValueError("steps and step exclude each other")
+        if self.step is not None and self.step > self.high - self.low:
+            raise ValueError(f"step = {self.step:g} leads beyond to = {self.high:g}")
         if self.scale == "log" and self.low <= 0:
             raise ValueError(f'from = {self.low:g} must be above 0 where scale = "log"')
         return self
+
+    @property
+    def multiples(self) -> int:
+        """Steps that fit into the range."""
+        return 0 if self.step is None else math.floor((self.high - self.low) / self.step + 1e-9)
 
 
 class Design(_Table):

@@ -148,6 +148,19 @@ def test_files_that_are_named_anywhere_count_by_what_is_in_them(tmp_path, sweep)
     assert (moved.digest, moved.files) == (first.digest, first.files)
 
 
+def test_a_range_with_a_step_has_multiples_of_it_only():
+    pytest.importorskip("SALib", reason="SALib, which makes designs, is not installed")
+    neighbours = {"from": 2, "to": 9, "step": 2}
+    network = {"kind": "small_world", "neighbours": 2, "rewire": 0.1}
+    base = BASE | {"users": {"count": 20, "information": "experience", "network": network}}
+    for design in {"kind": "grid"}, {"kind": "latin_hypercube", "points": 32}:
+        sweep = load_sweep(sweep_of({"users.network.neighbours": neighbours}, base=base, design=design))
+        check_points(sweep)
+        assert sorted(set(sweep.axes[0].values)) == [2, 4, 6, 8]
+        assert sweep.n_points == (4 if design["kind"] == "grid" else 32)
+        assert {type(value) for value in sweep.axes[0].values} == {int}
+
+
 def test_a_sobol_design_for_pairs_of_ranges_has_the_rows_that_are_foretold():
     pytest.importorskip("SALib", reason="SALib, which makes designs, is not installed")
     axes = {"market.margin": {"from": 1, "to": 2}, "market.baseline": {"from": 0, "to": 1}}
@@ -331,6 +344,8 @@ def test_an_impossible_axis_is_refused_before_anything_runs_with_the_nearest_rig
             },
             "50,331,648 runs are too many",
         ),
+        ({"axes": {"users.beta": {"from": 1, "to": 9, "step": 2, "steps": 3}}}, "exclude each other"),
+        ({"axes": {"users.beta": {"from": 1, "to": 2, "step": 3}}}, "step = 3 leads beyond to = 2"),
         ({"rounds": 2, "axes": {"rounds": [3, 5]}}, "rounds is set twice, by the sweep and by an axis"),
         ({"axes": {"market.margin": [datetime.date(2024, 1, 1)]}}, "2024-01-01 is a date or a time"),
         ({"axes": {"users.beta": [[datetime.time(1, 2)]]}}, "is a date or a time"),
