@@ -151,7 +151,7 @@ def test_the_keyboard_is_enough_to_step_and_to_send_a_file(visitor):
     visitor.open_tab("Files")
     visitor.page.click(".ms-upload", trial=True)  # possible once the tab has stopped moving
     visitor.page.locator(".ms-get-svg button").focus()
-    for _ in range(2):  # past the button that keeps the run
+    for _ in range(3):  # past the button that keeps the run and the switch that saves as it is played
         visitor.page.keyboard.press("Tab")
     visitor.page.keyboard.press("Enter")
     visitor.wait_until(lambda: len(asked) == 1)
