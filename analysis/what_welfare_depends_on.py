@@ -36,6 +36,9 @@ WANTED = (
     ("inefficiency", "inefficiency"),
 )
 
+MOST_PAIRS = 5
+"""Pairs of factors whose index is printed, the largest."""
+
 
 def outputs_of(table: SweepTable) -> list[str]:
     """Welfare and inefficiency, as the sweep calls them."""
@@ -73,6 +76,10 @@ def in_words(found: Sequence[Indices]) -> list[str]:
                     f"sigma {one.sigma[place]:.3g}"
                 )
             lines.append(line.rstrip())
+        lines += [
+            f"    {first} with {second}: second order {index:.2f} +- {half_width:.2f}"
+            for first, second, index, half_width in one.pairs(MOST_PAIRS)
+        ]
     for output in dict.fromkeys(one.output for one in found):
         own = [one for one in found if one.output == output]
         first = [foremost(one) for one in own]

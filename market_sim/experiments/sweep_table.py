@@ -34,6 +34,7 @@ class SweepTable:
     axes        the columns that were set
     ranges      lowest and highest value and scale ("linear" or "log") of axes that were given as ranges
     frame       all rows
+    points, order, levels   of the design, as in its file (docs/sweeps.md); points is 0 where it has none
     """
 
     name: str
@@ -42,6 +43,9 @@ class SweepTable:
     axes: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float, str]]
     frame: "pd.DataFrame"
+    points: int = 0
+    order: int = 1
+    levels: int = 4
 
     @cached_property
     def ok(self) -> "pd.DataFrame":
@@ -88,16 +92,20 @@ def read_sweep(folder: Path | str) -> SweepTable:
             raise InputError(f"{path}: has no column {column}; it is not the table of a sweep")
     ranges = about.get("axes") or {}
     axes = [name for name in frame.columns if name in ranges or "." in name]
-    design = about.get("design") or {}
+    design = about.get("design")
+    design = design if isinstance(design, Mapping) else {}
     return SweepTable(
         name=str(about.get("name", folder.name)),
         kind=str(about.get("kind", "run")),
-        design=str(design.get("kind", "grid")) if isinstance(design, Mapping) else "grid",
+        design=str(design.get("kind", "grid")),
         axes=tuple(name for name in axes if name not in BOOKKEEPING),
         ranges={name: _range(value) for name, value in ranges.items() if _is_range(value)},
         frame=frame.assign(
             **{axis: _as_names(frame[axis]) for axis in axes if frame[axis].dtype.kind == "O"}
         ),
+        points=int(design.get("points", 0)),
+        order=int(design.get("order", 1)),
+        levels=int(design.get("levels", 4)),
     )
 
 

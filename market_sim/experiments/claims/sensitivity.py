@@ -16,6 +16,7 @@ import numpy as np
 from market_sim.economy.uncertainty import Outcomes
 from market_sim.economy.variations import solve_variations
 from market_sim.errors import InputError
+from market_sim.experiments.designs import rows_of
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.experiments.run import run
 from market_sim.experiments.solve import solve
@@ -39,7 +40,7 @@ OUTPUTS: Mapping[str, Callable[[Outcomes], Array]] = {
 the optimum over welfare minus one, and is also defined where so much is lost that welfare is below zero."""
 
 LEVELS = 8
-"""Of a Morris grid."""
+"""Of a Morris grid, where no sweep says how many it has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +53,8 @@ class Indices:
     first, total          (D,) Sobol indices, with 95 % half-widths; NaN of a Morris design
     mu_star, sigma        (D,) Morris, unit of the measure, mu_star with 95 % half-width; NaN of a Sobol
                           design
+    second       (D, D) Sobol indices of pairs above the diagonal, with 95 % half-widths; NaN elsewhere, and
+                 everywhere of designs that do not give them
     points       solved or played
     """
 
@@ -65,7 +68,23 @@ class Indices:
     mu_star: Array
     mu_star_half_width: Array
     sigma: Array
+    second: Array
+    second_half_width: Array
     points: int
+
+    def pairs(self, most: int) -> list[tuple[str, str, float, float]]:
+        """The pairs of factors with the largest second-order indices, each with its half-width."""
+        known = np.argwhere(np.isfinite(self.second))
+        places = sorted(known.tolist(), key=lambda place: -self.second[tuple(place)])[:most]
+        return [
+            (
+                self.factors[a],
+                self.factors[b],
+                float(self.second[a, b]),
+                float(self.second_half_width[a, b]),
+            )
+            for a, b in places
+        ]
 
 
 def sensitivity(
@@ -92,10 +111,13 @@ def sensitivity(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Solved:
-    """Fractions of a design (P, D) and what came out by output (P,)."""
+    """Fractions of a design (P, D) and what came out by output (P,); the order of indices that a Sobol design
+    is for, and the levels of a Morris design."""
 
     fractions: Array
     outputs: Mapping[str, Array]
+    order: int = 1
+    levels: int = LEVELS
 
 
 def _solve(benchmark: str, method: str, fractions: Array, seed: int) -> _Solved:
@@ -139,10 +161,11 @@ def _indices(
         ),
         nothing,
     )
+    found |= dict.fromkeys(("second", "second_half_width"), np.full((d, d), np.nan))
     problem = _problem(factors)
     if sobol is not None:
         values = _defined(about, output, sobol.outputs[output])
-        second = len(values) % (d + 2) != 0
+        second = sobol.order == 2
         got = sobol_analysis.analyze(problem, values, calc_second_order=second, seed=seed)
         found |= {
             "first": got["S1"],
@@ -150,9 +173,11 @@ def _indices(
             "total": got["ST"],
             "total_half_width": got["ST_conf"],
         }
+        if second:
+            found |= {"second": got["S2"], "second_half_width": got["S2_conf"]}
     if morris is not None:
         values = _defined(about, output, morris.outputs[output])
-        got = morris_analysis.analyze(problem, morris.fractions, values, num_levels=LEVELS, seed=seed)
+        got = morris_analysis.analyze(problem, morris.fractions, values, num_levels=morris.levels, seed=seed)
         found |= {
             "mu_star": np.ma.filled(got["mu_star"], 0.0),
             "mu_star_half_width": np.asarray(got["mu_star_conf"], dtype=float),
@@ -232,8 +257,19 @@ def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indi
     if {"welfare", "optimum", "inefficiency"} <= set(frame.columns):
         frame = frame.assign(inefficiency=1.0 - frame["welfare"] / frame["optimum"])
     means = frame.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
+    rows = rows_of(table.design, len(axes), table.points, table.order)
+    if len(means) != rows:
+        raise InputError(
+            f"{table.name}: has {len(means):,} points, and its {table.design} design over {len(axes)} ranges "
+            f"has {rows:,}"
+        )
     fractions = np.column_stack([_fraction(means[axis].to_numpy(), *table.ranges[axis]) for axis in axes])
-    solved = _Solved(fractions=fractions, outputs={name: means[name].to_numpy() for name in outputs})
+    solved = _Solved(
+        fractions=fractions,
+        outputs={name: means[name].to_numpy() for name in outputs},
+        order=table.order,
+        levels=table.levels,
+    )
     sobol, morris = (solved, None) if table.design == "sobol" else (None, solved)
     return [_indices(table.name, name, tuple(axes), sobol, morris, seed=0) for name in outputs]
 
