@@ -22,10 +22,14 @@ from market_sim.experiments.house_style import (
     say,
     styled,
 )
-from market_sim.experiments.sweep_table import AS_IN_BASE, Contrast, SweepTable, setting_text
+from market_sim.experiments.sweep_table import (
+    AS_IN_BASE,
+    Contrast,
+    SweepTable,
+    over_replicates,
+    setting_text,
+)
 from market_sim.experiments.words import PER, TITLES
-from market_sim.theory.arrays import Array
-from market_sim.theory.inference import mean_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -181,25 +185,17 @@ def _line(
     places = np.sort(part[x].unique())
     middle, width = [], []
     for place in places:
-        here = _whole_means(part[part[x] == place], measure)
-        found = mean_difference(here) if len(here) else None
-        middle.append(np.nan if found is None else factor * found.mean)
-        width.append(0.0 if found is None or found.n < 2 else factor * found.half_width)
+        found = over_replicates(part[part[x] == place], measure)
+        middle.append(factor * found.mean)
+        width.append(0.0 if found.n < 2 else factor * found.half_width)
     centre, spread = np.array(middle), np.array(width)
     ax.fill_between(places, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
     ax.plot(places, centre, color=colour, marker=marker if len(places) <= 30 else None)
 
 
-def _whole_means(part: "pd.DataFrame", measure: str) -> Array:
-    """The mean of each replicate; replicates that lack runs which others have would be of other points."""
-    runs = part.groupby("replicate")[measure].agg(["mean", "count"])
-    return runs.loc[runs["count"] == max(1, runs["count"].max()), "mean"].to_numpy(dtype=float)
-
-
 def _bars(ax: Axes, part: "pd.DataFrame", measure: str, factor: float, place: int, colour: str) -> None:
-    here = _whole_means(part, measure)
-    if len(here):
-        found = mean_difference(here)
+    found = over_replicates(part, measure)
+    if found.n:
         spread = 0.0 if found.n < 2 else factor * found.half_width
         ax.errorbar([place], [factor * found.mean], yerr=[spread], fmt="o", color=colour, capsize=3)
 

@@ -9,6 +9,7 @@ from market_sim.experiments.html import Cell, Picture, Section, Table, Words
 from market_sim.experiments.saved_figures import svg_bytes
 from market_sim.experiments.sweep_figures import sweep_figure
 from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable, by_point, contrasts, read_sweep
+from market_sim.experiments.whole_means import left_out_note
 from market_sim.experiments.words import PER, SHARES, TITLES, usd_text
 
 MEASURES = {
@@ -69,7 +70,9 @@ def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
         compared = [
             _contrasts(table, axis, measures) for axis in table.named if table.frame[axis].nunique() > 1
         ]
-        parts += [found for found in compared if found.rows]
+        for found, note in compared:
+            parts += [found] if found.rows else []
+            parts += [Words(points=note)] if note else []
     else:
         parts.append(Words(points=["No run of this sweep went well; the errors are below."]))
     sections = [Section(title="What it found", parts=parts)]
@@ -80,9 +83,10 @@ def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
     return f"{table.name}: a sweep", lead, sections
 
 
-def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> Table:
-    rows = []
-    for one in contrasts(table, axis, measures):
+def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> tuple[Table, list[str]]:
+    """Every value of an axis against the first, and what was left out, if anything."""
+    rows, made = [], contrasts(table, axis, measures)
+    for one in made:
         found = one.difference
         known = found.n > 1
         rows.append(
@@ -98,12 +102,13 @@ def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> Table:
             ]
         )
     first = next(iter(dict.fromkeys(table.frame[axis])))
-    return Table(
+    shown_table = Table(
         caption=f"{axis}: change against {first}, paired over replicates and all other axes; half of a 95 % "
         "interval and p-values (paired t-test, corrected by Holm over this table)",
         headers=("measure", "change", "±", "p", "replicates"),
         rows=rows,
     )
+    return shown_table, left_out_note(one.difference for one in made)
 
 
 def _points(table: SweepTable, measures: list[str]) -> Table:

@@ -21,7 +21,7 @@ from market_sim.experiments.report import report
 from market_sim.experiments.run import run
 from market_sim.experiments.runner import sweep
 from market_sim.experiments.sweep_figures import sweep_figure
-from market_sim.experiments.sweep_table import contrasts, read_sweep
+from market_sim.experiments.sweep_table import contrasts, over_replicates, read_sweep
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 SCENARIO = {
@@ -251,14 +251,39 @@ def test_a_sweep_s_report_has_every_point_its_failures_and_corrected_tests(tmp_p
     assert any("24 runs (23 ok, 1 failed)" in text for text in reader.texts["p"])
 
 
-def test_contrasts_are_paired_over_replicates_and_leave_pairs_with_a_failure_out(tmp_path):
+def test_contrasts_are_over_pairs_that_every_replicate_has(tmp_path):
     table = read_sweep(sweep_folder(tmp_path / "sweep"))
     (found,) = contrasts(table, "regime.kind", ["expected_welfare_usd"])
     wide = table.frame.pivot(index="replicate", columns="point", values="expected_welfare_usd")
-    change = wide[[4, 5, 6, 7]].to_numpy() - wide[[0, 1, 2, 3]].to_numpy()
-    assert found.difference.mean == pytest.approx(np.nanmean(change, axis=1).mean())
-    assert found.difference.n == 3
+    change = wide[[4, 5, 7]].to_numpy() - wide[[0, 1, 3]].to_numpy()  # a run of point 2 failed
+    assert found.difference.mean == pytest.approx(change.mean())
+    assert (found.difference.n, found.difference.left_out, found.difference.of) == (3, 3, 12)
     assert found.adjusted_p == found.difference.p_value  # one test needs no correction
+
+
+def test_failed_runs_do_not_turn_what_settings_change_into_chance(tmp_path):
+    """The auction changes nothing at three rationalities and much at one, whose runs fail in a replicate."""
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    frame = pd.read_parquet(folder / "table.parquet")
+    much = frame["point"].isin([3, 7])
+    frame["expected_welfare_usd"] = np.where(frame["point"] == 7, 0.016, 0.006)
+    frame.loc[much & (frame["replicate"] == 2), "status"] = "failed"
+    frame.to_parquet(folder / "table.parquet")
+    table = read_sweep(folder)
+    (found,) = contrasts(table, "regime.kind", ["expected_welfare_usd"])
+    assert (found.difference.mean, found.difference.half_width) == (0.0, 0.0)
+    auction = table.ok[table.ok["regime.kind"] == "second_price_auction"]
+    assert over_replicates(auction, "expected_welfare_usd").mean == pytest.approx(0.006)
+    said = [text for texts in read(report(folder).path).texts.values() for text in texts]
+    assert any("up to 3 of 12 runs are left out of a mean" in text for text in said)
+
+
+def test_axes_are_those_of_the_manifest_dots_or_not(tmp_path):
+    settings = [{"rounds": 5}, {"rounds": 10}]
+    base = {"market": {"benchmark": "AIME", "method": "reasoning_effort"}, "users": {"count": 20}}
+    data = {"name": "long", "base": base, "design": {"kind": "list", "settings": settings}}
+    folder = sweep(data, out=tmp_path, workers=1).folder
+    assert read_sweep(folder).axes == ("rounds",)
 
 
 def test_a_sampled_design_is_drawn_axis_by_axis_and_the_same_bytes_twice(tmp_path):
