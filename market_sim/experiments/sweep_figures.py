@@ -1,6 +1,7 @@
 """A sweep drawn: measures over the axis with most values, a line for each value of another one."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -39,6 +40,8 @@ MOST_AXES = 6
 MOST_DRAWN = 1200
 """Points of a panel: a picture is a file to be sent."""
 TENTHS = 10
+WIDEST_LABEL = 28
+"""Characters of a line of a legend."""
 CROWD = 300
 """Runs from which on points are small, and the most extreme of them left out."""
 
@@ -109,7 +112,7 @@ def _series_beside(fig: Figure, labels: Sequence[str]) -> None:
             [],
             color=SERIES[i % len(SERIES)],
             marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
-            label=label,
+            label=fill(label, WIDEST_LABEL),
         )
         for i, label in enumerate(labels)
     ]
@@ -182,10 +185,10 @@ def _line(
     ax: Axes, part: "pd.DataFrame", x: str, measure: str, factor: float, colour: str, marker: str
 ) -> None:
     """The means of replicates along an axis, and the interval for their mean."""
-    places = np.sort(part[x].unique())
-    middle, width = [], []
-    for place in places:
-        found = over_replicates(part[part[x] == place], measure)
+    places, middle, width = [], [], []
+    for place, here in part.groupby(x):
+        found = over_replicates(here, measure)
+        places.append(place)
         middle.append(factor * found.mean)
         width.append(0.0 if found.n < 2 else factor * found.half_width)
     centre, spread = np.array(middle), np.array(width)

@@ -5,10 +5,19 @@ from typing import Any
 
 import numpy as np
 
+from market_sim.experiments.house_style import SERIES
 from market_sim.experiments.html import Cell, Picture, Section, Table, Words
 from market_sim.experiments.saved_figures import svg_bytes
 from market_sim.experiments.sweep_figures import sweep_figure
-from market_sim.experiments.sweep_table import AS_IN_BASE, SweepTable, by_point, contrasts, read_sweep
+from market_sim.experiments.sweep_table import (
+    AS_IN_BASE,
+    SETTING,
+    SweepTable,
+    by_point,
+    contrasts,
+    read_sweep,
+    with_settings_together,
+)
 from market_sim.experiments.whole_means import left_out_note
 from market_sim.experiments.words import PER, SHARES, TITLES, usd_text
 
@@ -64,12 +73,13 @@ def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
     )
     parts: list[Any] = []
     if len(table.ok) and measures:
-        figure = sweep_figure(table, table.measures(DRAWN.get(table.kind, DRAWN["run"])))
+        one = with_settings_together(table)
+        few = SETTING in one.axes and one.frame[SETTING].nunique() <= len(SERIES)
+        drawn = table.measures(DRAWN.get(table.kind, DRAWN["run"]))
+        figure = sweep_figure(one if few else table, drawn)
         says = (figure.get_suptitle() or table.name).replace("\n", " ")
         parts.append(Picture(svg=svg_bytes(figure, {"sweep": table.name}), says=says))
-        compared = [
-            _contrasts(table, axis, measures) for axis in table.named if table.frame[axis].nunique() > 1
-        ]
+        compared = [_contrasts(one, axis, measures) for axis in one.named if one.frame[axis].nunique() > 1]
         for found, note in compared:
             parts += [found] if found.rows else []
             parts += [Words(points=note)] if note else []
@@ -92,9 +102,9 @@ def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> tuple[Table
         rows.append(
             [
                 Cell(text=f"{title(one.measure)}, {one.value}"),
-                Cell(text=_signed(one.measure, found.mean), number=found.mean),
+                Cell(text=_change(one.measure, found.mean, "+"), number=found.mean),
                 Cell(
-                    text=shown(one.measure, found.half_width) if known else "",
+                    text=_change(one.measure, found.half_width) if known else "",
                     number=found.half_width if known else None,
                 ),
                 Cell(text=p_text(one.adjusted_p), number=one.adjusted_p if known else None),
@@ -112,9 +122,10 @@ def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> tuple[Table
 
 
 def _points(table: SweepTable, measures: list[str]) -> Table:
-    frame = by_point(table, measures)
+    points = np.sort(table.frame["point"].unique())
+    shown_rows = table.frame[table.frame["point"].isin(points[:MOST_POINTS])]
     rows = []
-    for row in frame.head(MOST_POINTS).to_dict("records"):
+    for row in by_point(table.with_frame(shown_rows), measures).to_dict("records"):
         cells = [Cell(text=f"{row['point']:,}", number=float(row["point"]))]
         cells += [_axis_cell(row[axis]) for axis in table.axes]
         for name in measures:
@@ -127,8 +138,8 @@ def _points(table: SweepTable, measures: list[str]) -> Table:
         rows.append(cells)
     several = table.frame["replicate"].nunique() > 1
     caption = "Means over replicates with half of a 95 % interval" if several else "One run each"
-    if len(frame) > MOST_POINTS:
-        caption += f"; the first {MOST_POINTS:,} of {len(frame):,} points, all are in table.parquet"
+    if len(points) > MOST_POINTS:
+        caption += f"; the first {MOST_POINTS:,} of {len(points):,} points, all are in table.parquet"
     return Table(
         caption=caption,
         headers=("point", *table.axes, *map(title, measures), "runs"),
@@ -177,9 +188,13 @@ def shown(measure: str, value: float) -> str:
     return usd_text(value)
 
 
-def _signed(measure: str, value: float) -> str:
-    text = shown(measure, value)
-    return f"+{text}" if value > 0 and text != "undefined" else text
+def _change(measure: str, value: float, sign: str = "") -> str:
+    """A difference of a column of a sweep; of what is shown in percent, in points of it."""
+    if measure in SHARES and np.isfinite(value):
+        text = f"{round(100 * value, 4) + 0.0:.1f} points"
+    else:
+        text = shown(measure, value)
+    return f"{sign}{text}" if value > 0 and text != "undefined" else text
 
 
 def p_text(p: float) -> str:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 AS_IN_BASE = "as in the base"
 MOST_SETTINGS = 40
+SETTING = "setting"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,6 +37,7 @@ class SweepTable:
     ranges      lowest and highest value and scale ("linear" or "log") of axes that were given as ranges
     frame       all rows
     points, order, levels   of the design, as in its file (docs/sweeps.md); points is 0 where it has none
+    settings    those of the axes that a list of settings sets, together
     """
 
     name: str
@@ -47,6 +49,7 @@ class SweepTable:
     points: int = 0
     order: int = 1
     levels: int = 4
+    settings: tuple[str, ...] = ()
 
     @cached_property
     def ok(self) -> "pd.DataFrame":
@@ -108,6 +111,7 @@ def read_sweep(folder: Path | str) -> SweepTable:
         points=int(design.get("points", 0)),
         order=int(design.get("order", 1)),
         levels=int(design.get("levels", 4)),
+        settings=tuple(name for name in axes if name not in ranges) if design.get("settings") else (),
     )
 
 
@@ -144,6 +148,36 @@ def _range(value: Mapping[str, Any]) -> tuple[float, float, str]:
 def _as_names(column: Any) -> Any:
     """A column of what is no numbers as texts; empty cells, where a setting says nothing, get a name."""
     return column.where(column.notna(), AS_IN_BASE).astype(str)
+
+
+def with_settings_together(table: SweepTable) -> SweepTable:
+    """The same sweep with one axis, "setting", for all keys that its list of settings sets together.
+
+    A setting changes several keys at once: where no two rows differ in one of them alone, the keys cannot be
+    compared one by one.  Sweeps without such a list, or with too many settings to show, stay as they are.
+    """
+    if len(table.settings) < 2:
+        return table
+    rows = list(table.frame[list(table.settings)].itertuples(index=False, name=None))
+    texts = {row: _setting_said(table.settings, row) for row in dict.fromkeys(rows)}
+    if len(set(texts.values())) > MOST_SETTINGS:
+        return table
+    return replace(
+        table,
+        frame=table.frame.assign(**{SETTING: [texts[row] for row in rows]}),
+        axes=(*(axis for axis in table.axes if axis not in table.settings), SETTING),
+        settings=(SETTING,),
+    )
+
+
+def _setting_said(axes: Sequence[str], values: Sequence[Any]) -> str:
+    """What a setting sets: "information experience, network small world, neighbours 6"."""
+    known = [
+        f"{axis.split('.', 1)[-1].replace('_', ' ').replace('.', ' ')} {plainly(value)}"
+        for axis, value in zip(axes, values, strict=True)
+        if value == value and value != AS_IN_BASE
+    ]
+    return ", ".join(known) or AS_IN_BASE
 
 
 # --- What it says -----------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import tomli_w
 
 from market_sim import cli
 from market_sim.errors import InputError
+from market_sim.experiments import sweep_report
 from market_sim.experiments.compare import compare
 from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
@@ -21,7 +22,7 @@ from market_sim.experiments.report import report
 from market_sim.experiments.run import run
 from market_sim.experiments.runner import sweep
 from market_sim.experiments.sweep_figures import sweep_figure
-from market_sim.experiments.sweep_table import contrasts, over_replicates, read_sweep
+from market_sim.experiments.sweep_table import AS_IN_BASE, by_point, contrasts, over_replicates, read_sweep
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 SCENARIO = {
@@ -276,6 +277,61 @@ def test_failed_runs_do_not_turn_what_settings_change_into_chance(tmp_path):
     assert over_replicates(auction, "expected_welfare_usd").mean == pytest.approx(0.006)
     said = [text for texts in read(report(folder).path).texts.values() for text in texts]
     assert any("up to 3 of 12 runs are left out of a mean" in text for text in said)
+
+
+def test_settings_that_change_several_keys_together_are_compared_as_one_axis(tmp_path):
+    settings = [
+        {"users.information": "full"},
+        {"users.information": "experience", "users.network": {"kind": "none"}},
+        {"users.information": "experience", "users.network": {"kind": "complete"}},
+    ]
+    data = {
+        "name": "known",
+        "seeds": 3,
+        "rounds": 10,
+        "base": {"market": {"benchmark": "AIME", "method": "reasoning_effort"}, "users": {"count": 40}},
+        "axes": {"users.beta": [200, 5000]},
+        "design": {"kind": "list", "settings": settings},
+    }
+    folder = sweep(data, out=tmp_path, workers=1).folder
+    table = read_sweep(folder)
+    assert table.settings == ("users.information", "users.network")
+    welfare = table.ok.groupby(["users.network", "replicate"])["expected_welfare_usd"].mean().unstack(0)
+    full = welfare[AS_IN_BASE]
+    tests, points = read(report(folder).path).tables[:2]
+    rows = {row[0]: row[1:] for row in tests["body"] if row[0].startswith("welfare, expected, ")}
+    for name, kind in (("none", '{"kind": "none"}'), ("complete", '{"kind": "complete"}')):
+        change = 1000 * (welfare[kind] - full)
+        told = rows.pop(f"welfare, expected, information experience, network {name}")
+        assert told[0] == f"{change.mean():+.3f}"
+        assert told[1] == f"{4.30265 * change.sem():.3f}"  # Student's t
+    assert not rows
+    assert len(points["body"]) == 6
+    assert points["head"][0][1:4] == ["users.beta", *table.settings]
+
+
+def test_changes_of_shares_are_told_in_points(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    frame = pd.read_parquet(folder / "table.parquet")
+    frame["accuracy"] = np.where(frame["point"] > 3, 0.559, 0.5) + 0.01 * frame["replicate"]
+    frame.to_parquet(folder / "table.parquet")
+    tests, points = read(report(folder).path).tables[:2]
+    (row,) = [row for row in tests["body"] if row[0] == "accuracy of answers, second_price_auction"]
+    assert row[1:3] == ["+5.9 points", "0.0 points"]
+    assert points["body"][0][-2].startswith("51.0%")
+
+
+def test_only_points_that_are_shown_are_worked_out(tmp_path, monkeypatch):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    asked = []
+    monkeypatch.setattr(sweep_report, "MOST_POINTS", 3)
+    monkeypatch.setattr(
+        sweep_report, "by_point", lambda table, names: (asked.append(table), by_point(table, names))[1]
+    )
+    reader = read(report(folder).path)
+    assert [row[0] for row in reader.tables[1]["body"]] == ["0", "1", "2"]
+    assert any("the first 3 of 8 points" in text for text in reader.texts["caption"])
+    assert len(asked[0].frame) == 3 * 3
 
 
 def test_axes_are_those_of_the_manifest_dots_or_not(tmp_path):
