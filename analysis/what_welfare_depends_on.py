@@ -17,35 +17,20 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from market_sim.errors import InputError
 from market_sim.experiments.claims.band import settings_of
 from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.sensitivity import (
     FACTORS,
+    MOST_PAIRS,
     NETWORK_FACTORS,
     Indices,
+    outputs_of,
     sensitivity,
     sensitivity_of_sweep,
     sensitivity_to_network,
 )
 from market_sim.experiments.house_style import SERIES, legend_beside, new_figure, say, styled
-from market_sim.experiments.sweep_table import SweepTable, read_sweep
-
-WANTED = (
-    ("expected_welfare_usd", "welfare"),
-    ("inefficiency", "inefficiency"),
-)
-
-MOST_PAIRS = 5
-"""Pairs of factors whose index is printed, the largest."""
-
-
-def outputs_of(table: SweepTable) -> list[str]:
-    """Welfare and inefficiency, as the sweep calls them."""
-    found = [name for names in WANTED for name in table.measures(names)[:1]]
-    if not found:
-        raise InputError(f"{table.name}: has neither welfare nor inefficiency")
-    return found
+from market_sim.experiments.sweep_table import read_sweep
 
 
 def named(one: Indices) -> str:

@@ -4,6 +4,7 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -276,6 +277,8 @@ def test_sensitivity_of_a_sweep_finds_the_factors_that_made_it(tmp_path):
     assert found.first == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
     assert found.total == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
     assert found.pairs(5) == []
+    (again,) = sensitivity_of_sweep(table, ["inefficiency"])
+    assert (again.total_half_width == found.total_half_width).all()
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 6])
@@ -307,6 +310,19 @@ def test_morris_effects_of_a_sweep_are_those_of_its_own_grid(tmp_path, levels):
     )
     assert found.mu_star == pytest.approx([3, 1])
     assert found.sigma == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_indices_are_of_each_value_of_the_lists_that_a_design_is_crossed_with(tmp_path):
+    """y = a under one regime and y = b under the other."""
+    fractions = sampled("sobol", 2, 256, 1, order=1, levels=4)
+    table = designed(tmp_path, fractions, fractions[:, 0], kind="sobol", points=256)
+    other = table.frame.assign(point=table.frame["point"] + len(fractions), inefficiency=fractions[:, 1])
+    both = pd.concat([table.frame.assign(regime="flat_price"), other.assign(regime="pay_per_compute")])
+    crossed = replace(table, frame=both, axes=("regime", *table.axes))
+    flat, market = sensitivity_of_sweep(crossed, ["inefficiency"])
+    assert (flat.about, market.about) == ("made, flat price", "made, pay per compute")
+    assert flat.total == pytest.approx([1, 0], abs=0.05)
+    assert market.total == pytest.approx([0, 1], abs=0.05)
 
 
 def test_indices_need_every_point_of_the_design(tmp_path):

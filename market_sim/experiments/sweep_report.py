@@ -1,10 +1,19 @@
 """The part of a report that is about a sweep: figures over its axes, contrasts, the table, failures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from market_sim.errors import InputError
+from market_sim.experiments.claims.sensitivity import (
+    ABOUT_INEFFICIENCY,
+    MOST_PAIRS,
+    Indices,
+    sensitivity_of_sweep,
+    wanted_of,
+)
 from market_sim.experiments.house_style import SERIES
 from market_sim.experiments.html import Cell, Picture, Section, Table, Words
 from market_sim.experiments.saved_figures import svg_bytes
@@ -51,6 +60,8 @@ DRAWN = {
 
 MOST_POINTS = 500
 """Rows of the table of points."""
+MOST_DESIGNED = 50
+"""The same where points are a design for indices, which say more than any of its points."""
 
 RATIOS = ("price_of_anarchy", "price_of_stability", "paper_price_of_anarchy")
 COUNTS = ("equilibria", "tokens_per_query", "hhi", "settled_round")
@@ -86,6 +97,9 @@ def sweep_sections(folder: Path) -> tuple[str, str, list[Section]]:
     else:
         parts.append(Words(points=["No run of this sweep went well; the errors are below."]))
     sections = [Section(title="What it found", parts=parts)]
+    wanted = wanted_of(table) if table.design in ("sobol", "morris") else []
+    if wanted:
+        sections.append(Section(title="What it depends on", parts=_indices(table, wanted)))
     if len(table.ok) and measures:
         sections.append(Section(title="Every point", parts=[_points(table, measures)]))
     if len(table.ok) < len(table.frame):
@@ -121,9 +135,85 @@ def _contrasts(table: SweepTable, axis: str, measures: list[str]) -> tuple[Table
     return shown_table, left_out_note(one.difference for one in made)
 
 
+def _indices(table: SweepTable, measures: Sequence[str]) -> list[Table | Words]:
+    """Indices of a Sobol or Morris design, a table per setting; sentences about measures that have none."""
+    found: list[Indices] = []
+    missing: list[str] = []
+    for output in measures:
+        try:
+            found += sensitivity_of_sweep(table, [output])
+        except InputError as error:
+            missing.append(str(error))
+    parts: list[Table | Words] = [Words(points=[said]) for said in dict.fromkeys(missing)]
+    for about in dict.fromkeys(one.about for one in found):
+        own = [one for one in found if one.about == about]
+        parts.append(_sobol(own) if table.design == "sobol" else _morris(own))
+        if rows := [_pair_row(one, pair) for one in own for pair in one.pairs(MOST_PAIRS)]:
+            parts.append(
+                Table(
+                    caption=f"{about}: Sobol indices of second order, what two axes explain together beyond "
+                    f"what each does alone; the {MOST_PAIRS} largest of each measure",
+                    headers=("measure, axes", "second order", "±"),
+                    rows=rows,
+                )
+            )
+    if table.kind == "solve" and found:
+        parts.append(Words(points=[f"Inefficiency is {ABOUT_INEFFICIENCY} here."]))
+    return parts
+
+
+def _sobol(found: Sequence[Indices]) -> Table:
+    return Table(
+        caption=f"{found[0].about}: Sobol indices, shares of the variance over the design that an axis "
+        "explains alone (first order) and with all it takes part in (total), with half of their 95 % "
+        "intervals",
+        headers=("measure, axis", "first order", "±", "total", "±"),
+        rows=[
+            [
+                Cell(text=f"{title(one.output)}, {factor}"),
+                *(
+                    Cell(text=f"{values[place] + 0.0:.2f}", number=float(values[place]))
+                    for values in (one.first, one.first_half_width, one.total, one.total_half_width)
+                ),
+            ]
+            for one in found
+            for place, factor in enumerate(one.factors)
+        ],
+    )
+
+
+def _morris(found: Sequence[Indices]) -> Table:
+    return Table(
+        caption=f"{found[0].about}: Morris effects, how much a measure moves per whole range of an axis: "
+        "mean size (mu*) with half of its 95 % interval, and spread (sigma)",
+        headers=("measure, axis", "mean size", "±", "spread"),
+        rows=[
+            [
+                Cell(text=f"{title(one.output)}, {factor}"),
+                *(
+                    Cell(text=_change(one.output, float(values[place])), number=float(values[place]))
+                    for values in (one.mu_star, one.mu_star_half_width, one.sigma)
+                ),
+            ]
+            for one in found
+            for place, factor in enumerate(one.factors)
+        ],
+    )
+
+
+def _pair_row(one: Indices, pair: tuple[str, str, float, float]) -> list[Cell]:
+    first, second, index, width = pair
+    return [
+        Cell(text=f"{title(one.output)}, {first} with {second}"),
+        Cell(text=f"{index + 0.0:.2f}", number=index),
+        Cell(text=f"{width:.2f}", number=width),
+    ]
+
+
 def _points(table: SweepTable, measures: list[str]) -> Table:
     points = np.sort(table.frame["point"].unique())
-    shown_rows = table.frame[table.frame["point"].isin(points[:MOST_POINTS])]
+    most = MOST_DESIGNED if table.design in ("sobol", "morris") else MOST_POINTS
+    shown_rows = table.frame[table.frame["point"].isin(points[:most])]
     rows = []
     for row in by_point(table.with_frame(shown_rows), measures).to_dict("records"):
         cells = [Cell(text=f"{row['point']:,}", number=float(row["point"]))]
@@ -138,8 +228,8 @@ def _points(table: SweepTable, measures: list[str]) -> Table:
         rows.append(cells)
     several = table.frame["replicate"].nunique() > 1
     caption = "Means over replicates with half of a 95 % interval" if several else "One run each"
-    if len(points) > MOST_POINTS:
-        caption += f"; the first {MOST_POINTS:,} of {len(points):,} points, all are in table.parquet"
+    if len(points) > most:
+        caption += f"; the first {most:,} of {len(points):,} points, all are in table.parquet"
     return Table(
         caption=caption,
         headers=("point", *table.axes, *map(title, measures), "runs"),

@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -15,6 +16,7 @@ import tomli_w
 from market_sim import cli
 from market_sim.errors import InputError
 from market_sim.experiments import sweep_report
+from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep
 from market_sim.experiments.compare import compare
 from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
@@ -308,6 +310,38 @@ def test_settings_that_change_several_keys_together_are_compared_as_one_axis(tmp
     assert not rows
     assert len(points["body"]) == 6
     assert points["head"][0][1:4] == ["users.beta", *table.settings]
+
+
+@pytest.mark.parametrize("kind", ["sobol", "morris"])
+def test_a_design_for_indices_is_reported_by_its_indices(tmp_path, monkeypatch, kind):
+    axes = {
+        "market.margin": {"from": 0.05, "to": 1.0},
+        "users.beta": {"from": 100, "to": 1e5, "scale": "log"},
+    }
+    base = {"market": {"benchmark": "AIME", "method": "reasoning_effort"}}
+    design = {"kind": kind, "points": 32} | ({"order": 2} if kind == "sobol" else {"levels": 6})
+    data = {"name": "made", "kind": "solve", "base": base, "axes": axes, "design": design}
+    folder = sweep(data, out=tmp_path).folder
+    welfare, inefficiency = sensitivity_of_sweep(read_sweep(folder), ["welfare", "inefficiency"])
+    reader = read(report(folder).path)
+    indices = {row[0]: row[1:] for row in reader.tables[0]["body"]}
+    assert list(indices) == [f"{name}, {axis}" for name in ("welfare", "inefficiency") for axis in axes]
+    own = indices["welfare, users.beta"]
+    points = reader.tables[1]
+    if kind == "sobol":
+        assert own[0] == f"{welfare.first[1] + 0.0:.2f}"
+        assert own[2:] == [f"{welfare.total[1]:.2f}", f"{welfare.total_half_width[1]:.2f}"]
+        (pair, _) = reader.tables[1]["body"]
+        assert pair[:2] == ["welfare, market.margin with users.beta", f"{welfare.second[0, 1] + 0.0:.2f}"]
+        points = reader.tables[2]
+    else:
+        assert own[0] == f"{1000 * welfare.mu_star[1]:.3f}"
+        assert indices["inefficiency, users.beta"][0] == f"{100 * inefficiency.mu_star[1]:.1f} points"
+    assert len(points["body"]) == 50
+    monkeypatch.setitem(sys.modules, "SALib", None)
+    without = read(report(folder).path)
+    assert any("need the package SALib" in text for text in without.texts["p"])
+    assert len(without.tables[0]["body"]) == 50
 
 
 def test_changes_of_shares_are_told_in_points(tmp_path):

@@ -9,7 +9,7 @@ learn from experience, so there the market is played.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,17 @@ from market_sim.experiments.designs import rows_of
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.experiments.run import run
 from market_sim.experiments.solve import solve
-from market_sim.experiments.sweep_table import SweepTable
+from market_sim.experiments.sweep_table import (
+    MOST_SETTINGS,
+    SweepTable,
+    rows_by_setting,
+    setting_text,
+    varied,
+)
 from market_sim.theory.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "margin": (0.01, 65.0),
@@ -166,7 +175,8 @@ def _indices(
     if sobol is not None:
         values = _defined(about, output, sobol.outputs[output])
         second = sobol.order == 2
-        got = sobol_analysis.analyze(problem, values, calc_second_order=second, seed=seed)
+        # Plus one: this analysis takes a seed of 0 for none, and its intervals would differ every time.
+        got = sobol_analysis.analyze(problem, values, calc_second_order=second, seed=seed + 1)
         found |= {
             "first": got["S1"],
             "first_half_width": got["S1_conf"],
@@ -237,11 +247,34 @@ def _morris_sample(trajectories: int, seed: int, dimensions: int = len(FACTORS))
 # --- Of a sweep -------------------------------------------------------------------------------------
 
 
+WANTED = (("expected_welfare_usd", "welfare"), ("inefficiency",))
+"""What is asked of a sweep: the first of each that it has."""
+
+MOST_PAIRS = 5
+"""Pairs of factors whose index is shown, the largest."""
+
+ABOUT_INEFFICIENCY = "the share of the optimum that is lost"
+
+
+def wanted_of(table: SweepTable) -> list[str]:
+    """Welfare and inefficiency, as the sweep calls them, where it has them."""
+    return [name for names in WANTED for name in table.measures(names)[:1]]
+
+
+def outputs_of(table: SweepTable) -> list[str]:
+    """The same; raises InputError where it has neither."""
+    found = wanted_of(table)
+    if not found:
+        raise InputError(f"{table.name}: has neither welfare nor inefficiency")
+    return found
+
+
 def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indices]:
     """Indices from a finished sweep with a Sobol or Morris design; outputs are its columns.
 
-    Replicates are averaged first.  Inefficiency of what was solved is the share of the optimum that is lost,
-    as in `sensitivity`.  Raises InputError for another design, or where runs are missing.
+    Each combination of values of its lists met the whole design and has indices of its own.  Replicates are
+    averaged first.  Inefficiency of what was solved is the share of the optimum that is lost, as in
+    `sensitivity`.  Raises InputError for another design, or where runs are missing.
     """
     _salib()
     if table.design not in ("sobol", "morris"):
@@ -250,18 +283,34 @@ def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indi
         bad = len(table.frame) - len(table.ok)
         raise InputError(f"{table.name}: {bad} of its runs failed, and indices need all of them")
     axes = [axis for axis in table.axes if axis in table.ranges]
-    rest = [axis for axis in table.axes if axis not in axes and table.frame[axis].nunique() > 1]
-    if rest:
-        raise InputError(f"{table.name}: indices are for ranges only, and {rest[0]} is a list of values")
+    apart = varied(table, without=axes)
     frame = table.ok
     if {"welfare", "optimum", "inefficiency"} <= set(frame.columns):
         frame = frame.assign(inefficiency=1.0 - frame["welfare"] / frame["optimum"])
-    means = frame.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
-    rows = rows_of(table.design, len(axes), table.points, table.order)
-    if len(means) != rows:
+    settings = rows_by_setting(frame, apart)
+    if len(settings) > MOST_SETTINGS:
         raise InputError(
-            f"{table.name}: has {len(means):,} points, and its {table.design} design over {len(axes)} ranges "
-            f"has {rows:,}"
+            f"{table.name}: has {len(settings):,} settings with indices each, and at most {MOST_SETTINGS} "
+            "can be shown"
+        )
+    return [
+        found
+        for setting, rows in settings
+        for found in _of_design(table, rows, axes, outputs, setting_text(apart, setting))
+    ]
+
+
+def _of_design(
+    table: SweepTable, rows: "pd.DataFrame", axes: Sequence[str], outputs: Sequence[str], setting: str
+) -> list[Indices]:
+    """Indices from the rows of one whole design."""
+    about = ", ".join(filter(None, (table.name, setting)))
+    means = rows.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
+    wanted = rows_of(table.design, len(axes), table.points, table.order)
+    if len(means) != wanted:
+        raise InputError(
+            f"{about}: has {len(means):,} points, and its {table.design} design over {len(axes)} ranges has "
+            f"{wanted:,}"
         )
     fractions = np.column_stack([_fraction(means[axis].to_numpy(), *table.ranges[axis]) for axis in axes])
     solved = _Solved(
@@ -271,7 +320,7 @@ def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indi
         levels=table.levels,
     )
     sobol, morris = (solved, None) if table.design == "sobol" else (None, solved)
-    return [_indices(table.name, name, tuple(axes), sobol, morris, seed=0) for name in outputs]
+    return [_indices(about, name, tuple(axes), sobol, morris, seed=0) for name in outputs]
 
 
 def _fraction(values: Array, low: float, high: float, scale: str) -> Array:
