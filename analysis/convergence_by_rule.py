@@ -45,6 +45,7 @@ from market_sim.experiments.house_style import (
 from market_sim.experiments.paper import SETTINGS
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.whole_means import left_out_note
 from market_sim.theory.inference import MeanDifference
 
 TWO_EQUILIBRIA = {
@@ -321,7 +322,8 @@ def sweep_in_words(found: Sequence[RuleEnds]) -> list[str]:
         if contrast.difference.n > 1:
             line += f", {holm_text(contrast.adjusted_p, len(better))}"
         lines.append(line)
-    return lines
+    means = [mean for one in found for mean in (*one.ends.values(), *one.measures.values())]
+    return lines + left_out_note([*means, *(contrast.difference for _, contrast in better)])
 
 
 @styled

@@ -40,6 +40,7 @@ from market_sim.experiments.house_style import INK, SERIES, legend_beside, new_f
 from market_sim.experiments.paper import SETTINGS
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_rounds, read_sweep
+from market_sim.experiments.whole_means import left_out_note
 from market_sim.theory.inference import MeanDifference, mean_difference
 
 
@@ -139,7 +140,8 @@ def sweep_in_words(found: Sequence[RuleSpeed]) -> list[str]:
             if each.difference.n > 1:
                 line += f", {holm_text(each.adjusted_p, tests)}"
             lines.append(line)
-    return lines
+    changes = [each.difference for one in found for each in one.slower]
+    return lines + left_out_note([*changes, *(mean for one in found for mean in (one.rounds, one.revisions))])
 
 
 @styled

@@ -34,6 +34,7 @@ from market_sim.experiments.claims.welfare import (
 from market_sim.experiments.compare import REGIMES_COMPARED, TITLES
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import plainly, read_sweep
+from market_sim.experiments.whole_means import left_out_note
 
 
 def named(regime: str) -> str:
@@ -60,7 +61,7 @@ def in_words(found: Sequence[RegimeWelfare]) -> list[str]:
         if not np.isnan(row.adjusted_p):
             line += f", {holm_text(row.adjusted_p, tests)}"
         lines.append(line)
-    return lines
+    return lines + left_out_note(row.gain for row in found if row.gain is not None)
 
 
 # --- The figure -------------------------------------------------------------------------------------

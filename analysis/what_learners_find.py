@@ -67,6 +67,7 @@ from market_sim.experiments.reached import payoffs_usd
 from market_sim.experiments.scenario import load_scenario
 from market_sim.experiments.sweep_table import read_sweep
 from market_sim.experiments.timeline import timeline_of
+from market_sim.experiments.whole_means import left_out_note
 from market_sim.theory.learning import RULES
 
 REGIMES = ("pay_per_compute", "flat_price", "first_price_auction", "second_price_auction")
@@ -358,7 +359,7 @@ def sweep_in_words(found: Sequence[Learnt]) -> list[str]:
     for one in found:
         cells = "".join(f"{mean_text(getattr(one, name), 100):>18}" for name in SHARES)
         lines.append(f"  {one.regime:24}{one.rule:{wide}}{cells}")
-    return lines
+    return lines + left_out_note(getattr(one, name) for one in found for name in SHARES)
 
 
 @styled

@@ -34,6 +34,7 @@ from market_sim.experiments.house_style import (
 from market_sim.experiments.sweep_figures import changes_figure
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import read_sweep, setting_text
+from market_sim.experiments.whole_means import left_out_note
 
 COLOURS = ("#8c8c8c", "#a3d3f5", "#4a9fe3", "#1560b0", "#ea7f12", "#00664a")
 
@@ -98,7 +99,7 @@ def sweep_in_words(found: SweepLosses) -> list[str]:
         if loss.n > 1:
             line += f", {holm_text(one.adjusted_p, tests)}"
         lines.append(line)
-    return lines
+    return lines + left_out_note(one.difference for one in found.losses)
 
 
 @styled

@@ -49,6 +49,7 @@ from market_sim.experiments.house_style import (
 )
 from market_sim.experiments.house_style import USERS as USERS_COLOUR
 from market_sim.experiments.sweep_table import read_sweep
+from market_sim.experiments.whole_means import left_out_note
 
 UNITS = {INEFFICIENCY: (100, 1), WELFARE: (100, 1), USERS: (100, 1), AUCTION_USERS: (100, 1), TOKENS: (1, 2)}
 """A factor and digits: percent, and multiples."""
@@ -83,7 +84,9 @@ def in_words(found: Sequence[Scaling]) -> list[str]:
             f"  users' share changes by {change[USERS]} points under pay-per-compute, by "
             f"{change[AUCTION_USERS]} in the auction.",
         ]
-    return lines
+    return lines + left_out_note(
+        mean for one in found for mean in (*one.measures.values(), *one.changes.values())
+    )
 
 
 @styled

@@ -17,32 +17,20 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from market_sim.errors import InputError
 from market_sim.experiments.claims.band import settings_of
 from market_sim.experiments.claims.scripts import refusals, write_figure
 from market_sim.experiments.claims.sensitivity import (
     FACTORS,
+    MOST_PAIRS,
     NETWORK_FACTORS,
     Indices,
+    outputs_of,
     sensitivity,
     sensitivity_of_sweep,
     sensitivity_to_network,
 )
 from market_sim.experiments.house_style import SERIES, legend_beside, new_figure, say, styled
-from market_sim.experiments.sweep_table import SweepTable, read_sweep
-
-WANTED = (
-    ("expected_welfare_usd", "welfare"),
-    ("inefficiency", "inefficiency"),
-)
-
-
-def outputs_of(table: SweepTable) -> list[str]:
-    """Welfare and inefficiency, as the sweep calls them."""
-    found = [name for names in WANTED for name in table.measures(names)[:1]]
-    if not found:
-        raise InputError(f"{table.name}: has neither welfare nor inefficiency")
-    return found
+from market_sim.experiments.sweep_table import read_sweep
 
 
 def named(one: Indices) -> str:
@@ -73,6 +61,10 @@ def in_words(found: Sequence[Indices]) -> list[str]:
                     f"sigma {one.sigma[place]:.3g}"
                 )
             lines.append(line.rstrip())
+        lines += [
+            f"    {first} with {second}: second order {index:.2f} +- {half_width:.2f}"
+            for first, second, index, half_width in one.pairs(MOST_PAIRS)
+        ]
     for output in dict.fromkeys(one.output for one in found):
         own = [one for one in found if one.output == output]
         first = [foremost(one) for one in own]

@@ -44,6 +44,7 @@ from market_sim.experiments.paper import BETAS, TOLERANCE_USD
 from market_sim.experiments.sweep_figures import changes_figure
 from market_sim.experiments.sweep_report import holm_text
 from market_sim.experiments.sweep_table import plainly, setting_text
+from market_sim.experiments.whole_means import left_out_note
 
 MARKERS = dict(zip(BETAS, "os^", strict=True))
 
@@ -189,7 +190,7 @@ def played_in_words(found: PlayedGains) -> list[str]:
             f"{named(regime)} leaves users surely more (p < 0.05) in {more}, surely less in "
             f"{less} of {len(own)} settings."
         )
-    return lines
+    return lines + left_out_note(one.difference for one in found.changes)
 
 
 @styled

@@ -4,13 +4,13 @@ import re
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import tomli_w
-from SALib.sample import sobol
 
 from market_sim.errors import InputError
 from market_sim.experiments.claims.anarchy import price_of_anarchy_of_sweep
@@ -26,6 +26,7 @@ from market_sim.experiments.claims.speed import arrival_round, speed, speed_of_s
 from market_sim.experiments.claims.welfare import welfare_by_regime
 from market_sim.experiments.compare import compare
 from market_sim.experiments.convergence import Game
+from market_sim.experiments.designs import sampled
 from market_sim.experiments.run import run
 from market_sim.experiments.runner import sweep
 from market_sim.experiments.sweep import load_sweep
@@ -253,22 +254,82 @@ def test_what_welfare_depends_on_has_sobol_and_morris_of_every_factor(tmp_path, 
     assert pictures(tmp_path, "what_welfare_depends_on")
 
 
+def designed(folder: Path, fractions: np.ndarray, y: np.ndarray, **design: object) -> SweepTable:
+    """A sweep over as many ranges as columns, in which y came out."""
+    axes = {
+        f"x.{name}": {"from": 1.0, "to": 100.0, "scale": "log"}
+        for name, _ in zip("abcdef", fractions.T, strict=False)
+    }
+    about = {"name": "made", "kind": "run", "axes": axes, "design": design}
+    (folder / "sweep.toml").write_text(tomli_w.dumps(about))
+    columns = dict(zip(axes, (100.0**fractions).T, strict=True))
+    ids = {"point": range(len(y)), "replicate": 0, "status": "ok", "error": None}
+    pd.DataFrame(ids | columns | {"inefficiency": y}).to_parquet(folder / "table.parquet")
+    return read_sweep(folder)
+
+
 def test_sensitivity_of_a_sweep_finds_the_factors_that_made_it(tmp_path):
     """y = 4 a + b + 0 c over a Sobol design: indices 16/17, 1/17 and 0."""
-    fractions = sobol.sample(
-        {"num_vars": 3, "names": list("abc"), "bounds": [[0, 1]] * 3}, 1024, calc_second_order=False, seed=1
-    )
-    axes = {f"x.{name}": {"from": 1.0, "to": 100.0, "scale": "log"} for name in "abc"}
-    about = {"name": "made", "kind": "run", "axes": axes, "design": {"kind": "sobol", "points": 1024}}
-    (tmp_path / "sweep.toml").write_text(tomli_w.dumps(about))
-    columns = dict(zip(axes, (100.0**fractions).T, strict=True))
-    y = 4 * fractions[:, 0] + fractions[:, 1]
-    ids = {"point": range(len(y)), "replicate": 0, "status": "ok", "error": None}
-    pd.DataFrame(ids | columns | {"inefficiency": y}).to_parquet(tmp_path / "table.parquet")
-    (found,) = sensitivity_of_sweep(read_sweep(tmp_path), ["inefficiency"])
-    assert found.factors == tuple(axes)
+    fractions = sampled("sobol", 3, 1024, 1, order=1, levels=4)
+    table = designed(tmp_path, fractions, 4 * fractions[:, 0] + fractions[:, 1], kind="sobol", points=1024)
+    (found,) = sensitivity_of_sweep(table, ["inefficiency"])
+    assert found.factors == ("x.a", "x.b", "x.c")
     assert found.first == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
     assert found.total == pytest.approx([16 / 17, 1 / 17, 0], abs=0.03)
+    assert found.pairs(5) == []
+    (again,) = sensitivity_of_sweep(table, ["inefficiency"])
+    assert (again.total_half_width == found.total_half_width).all()
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 6])
+def test_a_design_of_second_order_gives_what_pairs_of_factors_do_together(tmp_path, dimensions):
+    """y = (a - 1/2) (b - 1/2) + (b - 1/2) / 4: the pair explains 4/7 of the variance, b alone 3/7."""
+    fractions = sampled("sobol", dimensions, 1024, 1, order=2, levels=4)
+    a, b = fractions[:, 0] - 0.5, fractions[:, 1] - 0.5
+    table = designed(tmp_path, fractions, a * b + b / 4, kind="sobol", points=1024, order=2)
+    (found,) = sensitivity_of_sweep(table, ["inefficiency"])
+    nothing = [0.0] * (dimensions - 2)
+    assert found.first == pytest.approx([0, 3 / 7, *nothing], abs=0.05)
+    assert found.total == pytest.approx([4 / 7, 1, *nothing], abs=0.05)
+    first, second, index, half_width = found.pairs(5)[0]
+    assert (first, second, index) == ("x.a", "x.b", pytest.approx(4 / 7, abs=0.1))
+    assert 0 < half_width < 0.2
+    script = runpy.run_path(str(ROOT / "analysis" / "what_welfare_depends_on.py"))
+    told = script["in_words"]([found])
+    assert sum("second order" in line for line in told) == min(5, dimensions * (dimensions - 1) // 2)
+    assert f"    x.a with x.b: second order {index:.2f} +- {half_width:.2f}" in told
+
+
+@pytest.mark.parametrize("levels", [4, 6, 8])
+def test_morris_effects_of_a_sweep_are_those_of_its_own_grid(tmp_path, levels):
+    """y = 3 a + b: a step over a whole range moves it by 3 and 1, whatever the grid."""
+    fractions = sampled("morris", 2, 8, 1, order=1, levels=levels)
+    y = 3 * fractions[:, 0] + fractions[:, 1]
+    (found,) = sensitivity_of_sweep(
+        designed(tmp_path, fractions, y, kind="morris", points=8, levels=levels), ["inefficiency"]
+    )
+    assert found.mu_star == pytest.approx([3, 1])
+    assert found.sigma == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_indices_are_of_each_value_of_the_lists_that_a_design_is_crossed_with(tmp_path):
+    """y = a under one regime and y = b under the other."""
+    fractions = sampled("sobol", 2, 256, 1, order=1, levels=4)
+    table = designed(tmp_path, fractions, fractions[:, 0], kind="sobol", points=256)
+    other = table.frame.assign(point=table.frame["point"] + len(fractions), inefficiency=fractions[:, 1])
+    both = pd.concat([table.frame.assign(regime="flat_price"), other.assign(regime="pay_per_compute")])
+    crossed = replace(table, frame=both, axes=("regime", *table.axes))
+    flat, market = sensitivity_of_sweep(crossed, ["inefficiency"])
+    assert (flat.about, market.about) == ("made, flat price", "made, pay per compute")
+    assert flat.total == pytest.approx([1, 0], abs=0.05)
+    assert market.total == pytest.approx([0, 1], abs=0.05)
+
+
+def test_indices_need_every_point_of_the_design(tmp_path):
+    fractions = sampled("sobol", 2, 8, 1, order=1, levels=4)[:-1]
+    table = designed(tmp_path, fractions, fractions[:, 0], kind="sobol", points=8)
+    with pytest.raises(InputError, match="made: has 31 points, and its sobol design over 2 ranges has 32"):
+        sensitivity_of_sweep(table, ["inefficiency"])
 
 
 def test_whom_users_hear_from_matters_where_they_learn():

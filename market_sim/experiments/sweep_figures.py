@@ -1,6 +1,7 @@
 """A sweep drawn: measures over the axis with most values, a line for each value of another one."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,10 +23,14 @@ from market_sim.experiments.house_style import (
     say,
     styled,
 )
-from market_sim.experiments.sweep_table import AS_IN_BASE, Contrast, SweepTable, setting_text
+from market_sim.experiments.sweep_table import (
+    AS_IN_BASE,
+    Contrast,
+    SweepTable,
+    over_replicates,
+    setting_text,
+)
 from market_sim.experiments.words import PER, TITLES
-from market_sim.theory.arrays import Array
-from market_sim.theory.inference import mean_difference
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +40,8 @@ MOST_AXES = 6
 MOST_DRAWN = 1200
 """Points of a panel: a picture is a file to be sent."""
 TENTHS = 10
+WIDEST_LABEL = 28
+"""Characters of a line of a legend."""
 CROWD = 300
 """Runs from which on points are small, and the most extreme of them left out."""
 
@@ -105,7 +112,7 @@ def _series_beside(fig: Figure, labels: Sequence[str]) -> None:
             [],
             color=SERIES[i % len(SERIES)],
             marker=SERIES_MARKERS[i % len(SERIES_MARKERS)],
-            label=label,
+            label=fill(label, WIDEST_LABEL),
         )
         for i, label in enumerate(labels)
     ]
@@ -178,28 +185,20 @@ def _line(
     ax: Axes, part: "pd.DataFrame", x: str, measure: str, factor: float, colour: str, marker: str
 ) -> None:
     """The means of replicates along an axis, and the interval for their mean."""
-    places = np.sort(part[x].unique())
-    middle, width = [], []
-    for place in places:
-        here = _whole_means(part[part[x] == place], measure)
-        found = mean_difference(here) if len(here) else None
-        middle.append(np.nan if found is None else factor * found.mean)
-        width.append(0.0 if found is None or found.n < 2 else factor * found.half_width)
+    places, middle, width = [], [], []
+    for place, here in part.groupby(x):
+        found = over_replicates(here, measure)
+        places.append(place)
+        middle.append(factor * found.mean)
+        width.append(0.0 if found.n < 2 else factor * found.half_width)
     centre, spread = np.array(middle), np.array(width)
     ax.fill_between(places, centre - spread, centre + spread, color=colour, alpha=0.2, lw=0)
     ax.plot(places, centre, color=colour, marker=marker if len(places) <= 30 else None)
 
 
-def _whole_means(part: "pd.DataFrame", measure: str) -> Array:
-    """The mean of each replicate; replicates that lack runs which others have would be of other points."""
-    runs = part.groupby("replicate")[measure].agg(["mean", "count"])
-    return runs.loc[runs["count"] == max(1, runs["count"].max()), "mean"].to_numpy(dtype=float)
-
-
 def _bars(ax: Axes, part: "pd.DataFrame", measure: str, factor: float, place: int, colour: str) -> None:
-    here = _whole_means(part, measure)
-    if len(here):
-        found = mean_difference(here)
+    found = over_replicates(part, measure)
+    if found.n:
         spread = 0.0 if found.n < 2 else factor * found.half_width
         ax.errorbar([place], [factor * found.mean], yerr=[spread], fmt="o", color=colour, capsize=3)
 

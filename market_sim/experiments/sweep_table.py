@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from market_sim.errors import InputError
-from market_sim.theory.inference import MeanDifference, compared, mean_difference
+from market_sim.experiments.sweep_store import manifest_in
+from market_sim.experiments.whole_means import WholeMean, whole_mean
+from market_sim.theory.inference import holm, mean_difference
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AS_IN_BASE = "as in the base"
 MOST_SETTINGS = 40
-BOOKKEEPING = ("point", "replicate", "seed", "status", "error")
+SETTING = "setting"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,6 +36,8 @@ class SweepTable:
     axes        the columns that were set
     ranges      lowest and highest value and scale ("linear" or "log") of axes that were given as ranges
     frame       all rows
+    points, order, levels   of the design, as in its file (docs/sweeps.md); points is 0 where it has none
+    settings    those of the axes that a list of settings sets, together
     """
 
     name: str
@@ -42,6 +46,10 @@ class SweepTable:
     axes: tuple[str, ...]
     ranges: Mapping[str, tuple[float, float, str]]
     frame: "pd.DataFrame"
+    points: int = 0
+    order: int = 1
+    levels: int = 4
+    settings: tuple[str, ...] = ()
 
     @cached_property
     def ok(self) -> "pd.DataFrame":
@@ -73,7 +81,7 @@ def read_sweep(folder: Path | str) -> SweepTable:
 
     folder = Path(folder)
     about = _toml(folder / "sweep.toml")
-    path = folder / "table.parquet"
+    path, manifest = folder / "table.parquet", manifest_in(folder) or {}
     if not path.is_file():
         rest = f"market-sim sweep {folder / 'sweep.toml'} --resume --out {folder.parent.parent}"
         raise InputError(f"{folder}: the sweep is not finished; this finishes it: {rest}")
@@ -87,17 +95,23 @@ def read_sweep(folder: Path | str) -> SweepTable:
         if column not in frame.columns:
             raise InputError(f"{path}: has no column {column}; it is not the table of a sweep")
     ranges = about.get("axes") or {}
-    axes = [name for name in frame.columns if name in ranges or "." in name]
-    design = about.get("design") or {}
+    given = manifest.get("axes") or [name for name in frame.columns if name in ranges or "." in name]
+    axes = [name for name in given if name in frame.columns]
+    design = about.get("design")
+    design = design if isinstance(design, Mapping) else {}
     return SweepTable(
         name=str(about.get("name", folder.name)),
         kind=str(about.get("kind", "run")),
-        design=str(design.get("kind", "grid")) if isinstance(design, Mapping) else "grid",
-        axes=tuple(name for name in axes if name not in BOOKKEEPING),
+        design=str(design.get("kind", "grid")),
+        axes=tuple(axes),
         ranges={name: _range(value) for name, value in ranges.items() if _is_range(value)},
         frame=frame.assign(
             **{axis: _as_names(frame[axis]) for axis in axes if frame[axis].dtype.kind == "O"}
         ),
+        points=int(design.get("points", 0)),
+        order=int(design.get("order", 1)),
+        levels=int(design.get("levels", 4)),
+        settings=tuple(name for name in axes if name not in ranges) if design.get("settings") else (),
     )
 
 
@@ -136,6 +150,36 @@ def _as_names(column: Any) -> Any:
     return column.where(column.notna(), AS_IN_BASE).astype(str)
 
 
+def with_settings_together(table: SweepTable) -> SweepTable:
+    """The same sweep with one axis, "setting", for all keys that its list of settings sets together.
+
+    A setting changes several keys at once: where no two rows differ in one of them alone, the keys cannot be
+    compared one by one.  Sweeps without such a list, or with too many settings to show, stay as they are.
+    """
+    if len(table.settings) < 2:
+        return table
+    rows = list(table.frame[list(table.settings)].itertuples(index=False, name=None))
+    texts = {row: _setting_said(table.settings, row) for row in dict.fromkeys(rows)}
+    if len(set(texts.values())) > MOST_SETTINGS:
+        return table
+    return replace(
+        table,
+        frame=table.frame.assign(**{SETTING: [texts[row] for row in rows]}),
+        axes=(*(axis for axis in table.axes if axis not in table.settings), SETTING),
+        settings=(SETTING,),
+    )
+
+
+def _setting_said(axes: Sequence[str], values: Sequence[Any]) -> str:
+    """What a setting sets: "information experience, network small world, neighbours 6"."""
+    known = [
+        f"{axis.split('.', 1)[-1].replace('_', ' ').replace('.', ' ')} {plainly(value)}"
+        for axis, value in zip(axes, values, strict=True)
+        if value == value and value != AS_IN_BASE
+    ]
+    return ", ".join(known) or AS_IN_BASE
+
+
 # --- What it says -----------------------------------------------------------------------------------
 
 
@@ -167,9 +211,9 @@ def _mean(column: Any) -> tuple[float, float]:
     return found.mean, found.half_width
 
 
-def over_replicates(rows: "pd.DataFrame", measure: str) -> MeanDifference:
-    """A measure that is defined somewhere, over replicates: each counts once, with the mean over its rows."""
-    return mean_difference(rows.groupby("replicate")[measure].mean().dropna().to_numpy(dtype=float))
+def over_replicates(rows: "pd.DataFrame", measure: str) -> WholeMean:
+    """A measure over replicates: each counts once, with the mean over points that all of them have."""
+    return whole_mean(rows["point"], rows["replicate"], rows[measure])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +221,7 @@ class Contrast:
     """One value of an axis against another, in one measure, paired over replicates.
 
     setting     the values of the axes that are kept apart, if any
+    difference  its cells are pairs of runs
     adjusted_p  Holm's, over all contrasts that were made together
     """
 
@@ -184,7 +229,7 @@ class Contrast:
     value: str
     against: str
     measure: str
-    difference: MeanDifference
+    difference: WholeMean
     adjusted_p: float
     setting: tuple[Any, ...] = ()
 
@@ -199,7 +244,8 @@ def contrasts(
 ) -> list[Contrast]:
     """Every value of a named axis against one of them: pairs agree in all other axes and the replicate.
 
-    A replicate counts once, with the mean over its pairs; where there is one replicate, nothing is tested.
+    A replicate counts once, with the mean over pairs that all replicates have; where there is one replicate,
+    nothing is tested.
 
     against  the value that others are compared with; None: the first
     apart    axes whose values are compared each on their own, rather than averaged over
@@ -207,17 +253,21 @@ def contrasts(
     values = list(dict.fromkeys(table.frame[axis]))
     first = values[0] if against is None else against
     others = [name for name in table.axes if name != axis]
-    samples, made = [], []
-    for setting, rows in rows_by_setting(table.ok, apart):
+    frame = table.frame[[*table.axes, "replicate", *measures]].copy()
+    frame.loc[table.frame["status"] != "ok", list(measures)] = np.nan
+    found: list[WholeMean] = []
+    made = []
+    for setting, rows in rows_by_setting(frame, apart):
         base = rows[rows[axis] == first]
         for value in (value for value in values if value != first):
             pairs = rows[rows[axis] == value].merge(base, on=[*others, "replicate"], suffixes=("", "_base"))
+            points = pairs.groupby(others, dropna=False).ngroup() if others else np.zeros(len(pairs))
             for measure in measures:
-                change = (pairs[measure] - pairs[f"{measure}_base"]).groupby(pairs["replicate"]).mean()
-                if len(change := change.dropna()):
-                    samples.append(change.to_numpy(dtype=float))
+                change = pairs[measure] - pairs[f"{measure}_base"]
+                if (mean := whole_mean(points, pairs["replicate"], change)).n:
+                    found.append(mean)
                     made.append((setting, value, measure))
-    found, adjusted = compared(samples)
+    adjusted = holm([each.p_value for each in found])
     return [
         Contrast(
             axis=axis,

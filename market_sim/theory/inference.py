@@ -6,7 +6,6 @@ Who makes m such comparisons finds one by chance sooner; Holm (1979) corrects fo
 comparisons have to do with each other, and never rejects less than Bonferroni does.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,12 +73,6 @@ def holm(p_values: ArrayLike) -> Array:
     adjusted = np.full(p.shape, np.nan)
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return adjusted
-
-
-def compared(samples: Sequence[ArrayLike], *, confidence: float = 0.95) -> tuple[list[MeanDifference], Array]:
-    """Several samples of paired differences: each one's mean, and Holm's adjusted p-values (m,)."""
-    found = [mean_difference(sample, confidence=confidence) for sample in samples]
-    return found, holm([each.p_value for each in found])
 
 
 def share_interval(hits: int, of: int, *, confidence: float = 0.95) -> tuple[float, float]:

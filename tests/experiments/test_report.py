@@ -3,6 +3,7 @@
 import base64
 import json
 import shlex
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from xml.etree import ElementTree
@@ -14,6 +15,8 @@ import tomli_w
 
 from market_sim import cli
 from market_sim.errors import InputError
+from market_sim.experiments import sweep_report
+from market_sim.experiments.claims.sensitivity import sensitivity_of_sweep
 from market_sim.experiments.compare import compare
 from market_sim.experiments.compare_figures import write_comparison
 from market_sim.experiments.html import Cell, Listing, Picture, Section, Table, Words, page
@@ -21,7 +24,7 @@ from market_sim.experiments.report import report
 from market_sim.experiments.run import run
 from market_sim.experiments.runner import sweep
 from market_sim.experiments.sweep_figures import sweep_figure
-from market_sim.experiments.sweep_table import contrasts, read_sweep
+from market_sim.experiments.sweep_table import AS_IN_BASE, by_point, contrasts, over_replicates, read_sweep
 
 EVIL = "<script>alert('x')</script> & \"quoted\""
 SCENARIO = {
@@ -251,14 +254,126 @@ def test_a_sweep_s_report_has_every_point_its_failures_and_corrected_tests(tmp_p
     assert any("24 runs (23 ok, 1 failed)" in text for text in reader.texts["p"])
 
 
-def test_contrasts_are_paired_over_replicates_and_leave_pairs_with_a_failure_out(tmp_path):
+def test_contrasts_are_over_pairs_that_every_replicate_has(tmp_path):
     table = read_sweep(sweep_folder(tmp_path / "sweep"))
     (found,) = contrasts(table, "regime.kind", ["expected_welfare_usd"])
     wide = table.frame.pivot(index="replicate", columns="point", values="expected_welfare_usd")
-    change = wide[[4, 5, 6, 7]].to_numpy() - wide[[0, 1, 2, 3]].to_numpy()
-    assert found.difference.mean == pytest.approx(np.nanmean(change, axis=1).mean())
-    assert found.difference.n == 3
+    change = wide[[4, 5, 7]].to_numpy() - wide[[0, 1, 3]].to_numpy()  # a run of point 2 failed
+    assert found.difference.mean == pytest.approx(change.mean())
+    assert (found.difference.n, found.difference.left_out, found.difference.of) == (3, 3, 12)
     assert found.adjusted_p == found.difference.p_value  # one test needs no correction
+
+
+def test_failed_runs_do_not_turn_what_settings_change_into_chance(tmp_path):
+    """The auction changes nothing at three rationalities and much at one, whose runs fail in a replicate."""
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    frame = pd.read_parquet(folder / "table.parquet")
+    much = frame["point"].isin([3, 7])
+    frame["expected_welfare_usd"] = np.where(frame["point"] == 7, 0.016, 0.006)
+    frame.loc[much & (frame["replicate"] == 2), "status"] = "failed"
+    frame.to_parquet(folder / "table.parquet")
+    table = read_sweep(folder)
+    (found,) = contrasts(table, "regime.kind", ["expected_welfare_usd"])
+    assert (found.difference.mean, found.difference.half_width) == (0.0, 0.0)
+    auction = table.ok[table.ok["regime.kind"] == "second_price_auction"]
+    assert over_replicates(auction, "expected_welfare_usd").mean == pytest.approx(0.006)
+    said = [text for texts in read(report(folder).path).texts.values() for text in texts]
+    assert any("up to 3 of 12 runs are left out of a mean" in text for text in said)
+
+
+def test_settings_that_change_several_keys_together_are_compared_as_one_axis(tmp_path):
+    settings = [
+        {"users.information": "full"},
+        {"users.information": "experience", "users.network": {"kind": "none"}},
+        {"users.information": "experience", "users.network": {"kind": "complete"}},
+    ]
+    data = {
+        "name": "known",
+        "seeds": 3,
+        "rounds": 10,
+        "base": {"market": {"benchmark": "AIME", "method": "reasoning_effort"}, "users": {"count": 40}},
+        "axes": {"users.beta": [200, 5000]},
+        "design": {"kind": "list", "settings": settings},
+    }
+    folder = sweep(data, out=tmp_path, workers=1).folder
+    table = read_sweep(folder)
+    assert table.settings == ("users.information", "users.network")
+    welfare = table.ok.groupby(["users.network", "replicate"])["expected_welfare_usd"].mean().unstack(0)
+    full = welfare[AS_IN_BASE]
+    tests, points = read(report(folder).path).tables[:2]
+    rows = {row[0]: row[1:] for row in tests["body"] if row[0].startswith("welfare, expected, ")}
+    for name, kind in (("none", '{"kind": "none"}'), ("complete", '{"kind": "complete"}')):
+        change = 1000 * (welfare[kind] - full)
+        told = rows.pop(f"welfare, expected, information experience, network {name}")
+        assert told[0] == f"{change.mean():+.3f}"
+        assert told[1] == f"{4.30265 * change.sem():.3f}"  # Student's t
+    assert not rows
+    assert len(points["body"]) == 6
+    assert points["head"][0][1:4] == ["users.beta", *table.settings]
+
+
+@pytest.mark.parametrize("kind", ["sobol", "morris"])
+def test_a_design_for_indices_is_reported_by_its_indices(tmp_path, monkeypatch, kind):
+    axes = {
+        "market.margin": {"from": 0.05, "to": 1.0},
+        "users.beta": {"from": 100, "to": 1e5, "scale": "log"},
+    }
+    base = {"market": {"benchmark": "AIME", "method": "reasoning_effort"}}
+    design = {"kind": kind, "points": 32} | ({"order": 2} if kind == "sobol" else {"levels": 6})
+    data = {"name": "made", "kind": "solve", "base": base, "axes": axes, "design": design}
+    folder = sweep(data, out=tmp_path).folder
+    welfare, inefficiency = sensitivity_of_sweep(read_sweep(folder), ["welfare", "inefficiency"])
+    reader = read(report(folder).path)
+    indices = {row[0]: row[1:] for row in reader.tables[0]["body"]}
+    assert list(indices) == [f"{name}, {axis}" for name in ("welfare", "inefficiency") for axis in axes]
+    own = indices["welfare, users.beta"]
+    points = reader.tables[1]
+    if kind == "sobol":
+        assert own[0] == f"{welfare.first[1] + 0.0:.2f}"
+        assert own[2:] == [f"{welfare.total[1]:.2f}", f"{welfare.total_half_width[1]:.2f}"]
+        (pair, _) = reader.tables[1]["body"]
+        assert pair[:2] == ["welfare, market.margin with users.beta", f"{welfare.second[0, 1] + 0.0:.2f}"]
+        points = reader.tables[2]
+    else:
+        assert own[0] == f"{1000 * welfare.mu_star[1]:.3f}"
+        assert indices["inefficiency, users.beta"][0] == f"{100 * inefficiency.mu_star[1]:.1f} points"
+    assert len(points["body"]) == 50
+    monkeypatch.setitem(sys.modules, "SALib", None)
+    without = read(report(folder).path)
+    assert any("need the package SALib" in text for text in without.texts["p"])
+    assert len(without.tables[0]["body"]) == 50
+
+
+def test_changes_of_shares_are_told_in_points(tmp_path):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    frame = pd.read_parquet(folder / "table.parquet")
+    frame["accuracy"] = np.where(frame["point"] > 3, 0.559, 0.5) + 0.01 * frame["replicate"]
+    frame.to_parquet(folder / "table.parquet")
+    tests, points = read(report(folder).path).tables[:2]
+    (row,) = [row for row in tests["body"] if row[0] == "accuracy of answers, second_price_auction"]
+    assert row[1:3] == ["+5.9 points", "0.0 points"]
+    assert points["body"][0][-2].startswith("51.0%")
+
+
+def test_only_points_that_are_shown_are_worked_out(tmp_path, monkeypatch):
+    folder = sweep_folder(tmp_path / "sweep", fails=False)
+    asked = []
+    monkeypatch.setattr(sweep_report, "MOST_POINTS", 3)
+    monkeypatch.setattr(
+        sweep_report, "by_point", lambda table, names: (asked.append(table), by_point(table, names))[1]
+    )
+    reader = read(report(folder).path)
+    assert [row[0] for row in reader.tables[1]["body"]] == ["0", "1", "2"]
+    assert any("the first 3 of 8 points" in text for text in reader.texts["caption"])
+    assert len(asked[0].frame) == 3 * 3
+
+
+def test_axes_are_those_of_the_manifest_dots_or_not(tmp_path):
+    settings = [{"rounds": 5}, {"rounds": 10}]
+    base = {"market": {"benchmark": "AIME", "method": "reasoning_effort"}, "users": {"count": 20}}
+    data = {"name": "long", "base": base, "design": {"kind": "list", "settings": settings}}
+    folder = sweep(data, out=tmp_path, workers=1).folder
+    assert read_sweep(folder).axes == ("rounds",)
 
 
 def test_a_sampled_design_is_drawn_axis_by_axis_and_the_same_bytes_twice(tmp_path):

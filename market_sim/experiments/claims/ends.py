@@ -45,12 +45,13 @@ def ends_of_sweep(table: SweepTable) -> list[RuleEnds]:
     Raises InputError without such an axis, or where no run went well or none has a list of equilibria.
     """
     axis = wanted_axis(table, "run", RULE_AXES, "where rules end")
-    frame = table.ok[table.ok[STEPS].notna()]
-    if not len(frame):
+    known = table.ok.loc[table.ok[STEPS].notna(), "point"]
+    if not len(known):
         raise InputError(
             f"{table.name}: no run of it went well in a market whose equilibria are known: pay-per-compute, "
             "and users who are alike"
         )
+    frame = table.frame[table.frame["point"].isin(known)]
     number, rests = frame["equilibrium_number"], frame["settled_round"].notna()
     cycles = frame["cycle_length"].notna()
     found = {
@@ -60,7 +61,8 @@ def ends_of_sweep(table: SweepTable) -> list[RuleEnds]:
         CYCLE: cycles,
         NEITHER: ~rests & ~cycles,
     }
-    table = table.with_frame(frame.assign(**{name: true.astype(float) for name, true in found.items()}))
+    shares = {name: true.astype(float).where(frame[STEPS].notna()) for name, true in found.items()}
+    table = table.with_frame(frame.assign(**shares))
     better = {one.value: one for one in contrasts(table, axis, [WELFARE])}
     return [
         RuleEnds(

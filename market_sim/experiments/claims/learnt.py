@@ -45,7 +45,12 @@ def learnt_of_sweep(folder: Path | str) -> list[Learnt]:
         scenario = sweep.scenario(row["point"], row["seed"])
         truth = _truth(scenario, truths)
         rows.append(
-            {"replicate": row["replicate"], "regime": scenario.regime.kind, "rule": _rule(scenario)}
+            {
+                "point": row["point"],
+                "replicate": row["replicate"],
+                "regime": scenario.regime.kind,
+                "rule": _rule(scenario),
+            }
             | {name: row[f"expected_{name}_usd"] / getattr(truth, name) for name in OUTCOMES}
         )
     if not rows:

@@ -20,6 +20,7 @@ from market_sim.experiments.sweep_table import (
     SweepTable,
     contrasts,
     kept_apart,
+    over_replicates,
     plainly,
     rows_by_setting,
     varied,
@@ -143,7 +144,7 @@ def losses_of_sweep(table: SweepTable) -> SweepLosses:
     apart = kept_apart(table, without=about)
     known = replace(table, frame=frame, axes=("heard", *(axis for axis in table.axes if axis not in about)))
     informed = {
-        setting: float(rows.loc[rows["heard"] == "full", "expected_welfare_usd"].mean())
+        setting: over_replicates(rows[rows["heard"] == "full"], "expected_welfare_usd").mean
         for setting, rows in rows_by_setting(known.ok, apart)
     }
     found = contrasts(known, "heard", ["lost_usd"], against="full", apart=apart)

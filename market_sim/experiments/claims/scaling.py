@@ -45,8 +45,8 @@ def scaling(
     import pandas as pd
 
     rows = [
-        {AXIS: count, "replicate": seed, "status": "ok"} | _solved(count, seed, beta)
-        for count in sorted(counts)
+        {"point": point, AXIS: count, "replicate": seed, "status": "ok"} | _solved(count, seed, beta)
+        for point, count in enumerate(sorted(counts))
         for seed in seeds
     ]
     frame = pd.DataFrame(rows)
@@ -80,7 +80,7 @@ def scaling_of_sweep(table: SweepTable) -> list[Scaling]:
 
 
 def _by_size(table: SweepTable) -> list[Scaling]:
-    frame = table.ok.sort_values(AXIS, kind="stable")
+    frame = table.frame.sort_values(AXIS, kind="stable")
     best = frame["auction_welfare"]
     measures = {
         WELFARE: frame["worst_welfare"] / best,

@@ -9,18 +9,28 @@ learn from experience, so there the market is played.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from market_sim.economy.uncertainty import Outcomes
 from market_sim.economy.variations import solve_variations
 from market_sim.errors import InputError
+from market_sim.experiments.designs import rows_of
 from market_sim.experiments.paper import SETTINGS, paper_market
 from market_sim.experiments.run import run
 from market_sim.experiments.solve import solve
-from market_sim.experiments.sweep_table import SweepTable
+from market_sim.experiments.sweep_table import (
+    MOST_SETTINGS,
+    SweepTable,
+    rows_by_setting,
+    setting_text,
+    varied,
+)
 from market_sim.theory.arrays import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FACTORS: Mapping[str, tuple[float, float]] = {
     "margin": (0.01, 65.0),
@@ -39,7 +49,7 @@ OUTPUTS: Mapping[str, Callable[[Outcomes], Array]] = {
 the optimum over welfare minus one, and is also defined where so much is lost that welfare is below zero."""
 
 LEVELS = 8
-"""Of a Morris grid."""
+"""Of a Morris grid, where no sweep says how many it has."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,6 +62,8 @@ class Indices:
     first, total          (D,) Sobol indices, with 95 % half-widths; NaN of a Morris design
     mu_star, sigma        (D,) Morris, unit of the measure, mu_star with 95 % half-width; NaN of a Sobol
                           design
+    second       (D, D) Sobol indices of pairs above the diagonal, with 95 % half-widths; NaN elsewhere, and
+                 everywhere of designs that do not give them
     points       solved or played
     """
 
@@ -65,7 +77,23 @@ class Indices:
     mu_star: Array
     mu_star_half_width: Array
     sigma: Array
+    second: Array
+    second_half_width: Array
     points: int
+
+    def pairs(self, most: int) -> list[tuple[str, str, float, float]]:
+        """The pairs of factors with the largest second-order indices, each with its half-width."""
+        known = np.argwhere(np.isfinite(self.second))
+        places = sorted(known.tolist(), key=lambda place: -self.second[tuple(place)])[:most]
+        return [
+            (
+                self.factors[a],
+                self.factors[b],
+                float(self.second[a, b]),
+                float(self.second_half_width[a, b]),
+            )
+            for a, b in places
+        ]
 
 
 def sensitivity(
@@ -92,10 +120,13 @@ def sensitivity(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Solved:
-    """Fractions of a design (P, D) and what came out by output (P,)."""
+    """Fractions of a design (P, D) and what came out by output (P,); the order of indices that a Sobol design
+    is for, and the levels of a Morris design."""
 
     fractions: Array
     outputs: Mapping[str, Array]
+    order: int = 1
+    levels: int = LEVELS
 
 
 def _solve(benchmark: str, method: str, fractions: Array, seed: int) -> _Solved:
@@ -139,20 +170,24 @@ def _indices(
         ),
         nothing,
     )
+    found |= dict.fromkeys(("second", "second_half_width"), np.full((d, d), np.nan))
     problem = _problem(factors)
     if sobol is not None:
         values = _defined(about, output, sobol.outputs[output])
-        second = len(values) % (d + 2) != 0
-        got = sobol_analysis.analyze(problem, values, calc_second_order=second, seed=seed)
+        second = sobol.order == 2
+        # Plus one: this analysis takes a seed of 0 for none, and its intervals would differ every time.
+        got = sobol_analysis.analyze(problem, values, calc_second_order=second, seed=seed + 1)
         found |= {
             "first": got["S1"],
             "first_half_width": got["S1_conf"],
             "total": got["ST"],
             "total_half_width": got["ST_conf"],
         }
+        if second:
+            found |= {"second": got["S2"], "second_half_width": got["S2_conf"]}
     if morris is not None:
         values = _defined(about, output, morris.outputs[output])
-        got = morris_analysis.analyze(problem, morris.fractions, values, num_levels=LEVELS, seed=seed)
+        got = morris_analysis.analyze(problem, morris.fractions, values, num_levels=morris.levels, seed=seed)
         found |= {
             "mu_star": np.ma.filled(got["mu_star"], 0.0),
             "mu_star_half_width": np.asarray(got["mu_star_conf"], dtype=float),
@@ -212,11 +247,34 @@ def _morris_sample(trajectories: int, seed: int, dimensions: int = len(FACTORS))
 # --- Of a sweep -------------------------------------------------------------------------------------
 
 
+WANTED = (("expected_welfare_usd", "welfare"), ("inefficiency",))
+"""What is asked of a sweep: the first of each that it has."""
+
+MOST_PAIRS = 5
+"""Pairs of factors whose index is shown, the largest."""
+
+ABOUT_INEFFICIENCY = "the share of the optimum that is lost"
+
+
+def wanted_of(table: SweepTable) -> list[str]:
+    """Welfare and inefficiency, as the sweep calls them, where it has them."""
+    return [name for names in WANTED for name in table.measures(names)[:1]]
+
+
+def outputs_of(table: SweepTable) -> list[str]:
+    """The same; raises InputError where it has neither."""
+    found = wanted_of(table)
+    if not found:
+        raise InputError(f"{table.name}: has neither welfare nor inefficiency")
+    return found
+
+
 def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indices]:
     """Indices from a finished sweep with a Sobol or Morris design; outputs are its columns.
 
-    Replicates are averaged first.  Inefficiency of what was solved is the share of the optimum that is lost,
-    as in `sensitivity`.  Raises InputError for another design, or where runs are missing.
+    Each combination of values of its lists met the whole design and has indices of its own.  Replicates are
+    averaged first.  Inefficiency of what was solved is the share of the optimum that is lost, as in
+    `sensitivity`.  Raises InputError for another design, or where runs are missing.
     """
     _salib()
     if table.design not in ("sobol", "morris"):
@@ -225,17 +283,44 @@ def sensitivity_of_sweep(table: SweepTable, outputs: Sequence[str]) -> list[Indi
         bad = len(table.frame) - len(table.ok)
         raise InputError(f"{table.name}: {bad} of its runs failed, and indices need all of them")
     axes = [axis for axis in table.axes if axis in table.ranges]
-    rest = [axis for axis in table.axes if axis not in axes and table.frame[axis].nunique() > 1]
-    if rest:
-        raise InputError(f"{table.name}: indices are for ranges only, and {rest[0]} is a list of values")
+    apart = varied(table, without=axes)
     frame = table.ok
     if {"welfare", "optimum", "inefficiency"} <= set(frame.columns):
         frame = frame.assign(inefficiency=1.0 - frame["welfare"] / frame["optimum"])
-    means = frame.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
+    settings = rows_by_setting(frame, apart)
+    if len(settings) > MOST_SETTINGS:
+        raise InputError(
+            f"{table.name}: has {len(settings):,} settings with indices each, and at most {MOST_SETTINGS} "
+            "can be shown"
+        )
+    return [
+        found
+        for setting, rows in settings
+        for found in _of_design(table, rows, axes, outputs, setting_text(apart, setting))
+    ]
+
+
+def _of_design(
+    table: SweepTable, rows: "pd.DataFrame", axes: Sequence[str], outputs: Sequence[str], setting: str
+) -> list[Indices]:
+    """Indices from the rows of one whole design."""
+    about = ", ".join(filter(None, (table.name, setting)))
+    means = rows.groupby("point", sort=True)[[*axes, *outputs]].mean(numeric_only=True)
+    wanted = rows_of(table.design, len(axes), table.points, table.order)
+    if len(means) != wanted:
+        raise InputError(
+            f"{about}: has {len(means):,} points, and its {table.design} design over {len(axes)} ranges has "
+            f"{wanted:,}"
+        )
     fractions = np.column_stack([_fraction(means[axis].to_numpy(), *table.ranges[axis]) for axis in axes])
-    solved = _Solved(fractions=fractions, outputs={name: means[name].to_numpy() for name in outputs})
+    solved = _Solved(
+        fractions=fractions,
+        outputs={name: means[name].to_numpy() for name in outputs},
+        order=table.order,
+        levels=table.levels,
+    )
     sobol, morris = (solved, None) if table.design == "sobol" else (None, solved)
-    return [_indices(table.name, name, tuple(axes), sobol, morris, seed=0) for name in outputs]
+    return [_indices(about, name, tuple(axes), sobol, morris, seed=0) for name in outputs]
 
 
 def _fraction(values: Array, low: float, high: float, scale: str) -> Array:

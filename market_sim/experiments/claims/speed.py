@@ -165,12 +165,12 @@ def speed_of_sweep(
         }
         runs = zip(frame["point"], frame["replicate"], strict=True)
         arrived = np.array([by_run[run] for run in runs], dtype=float)
-    table = table.with_frame(
-        frame.assign(
-            arrived=arrived,
-            revisions=arrived / np.array([turns[point].rounds for point in frame["point"]], dtype=float),
-        )
+    own = frame.assign(
+        arrived=arrived,
+        revisions=arrived / np.array([turns[point].rounds for point in frame["point"]], dtype=float),
     )
+    # Runs that failed stay, with neither: what they leave out is said.
+    table = table.with_frame(table.frame.assign(arrived=own["arrived"], revisions=own["revisions"]))
     slower = contrasts(table, axis, ["arrived", "revisions"])
     found = [
         RuleSpeed(

@@ -17,7 +17,13 @@ from market_sim.errors import InputError
 from market_sim.experiments import store
 from market_sim.experiments.run import load_run, run
 from market_sim.experiments.scenario import Scenario, changed, load_scenario
-from market_sim.experiments.sweep_table import SweepTable, contrasts, rows_by_setting, wanted_axis
+from market_sim.experiments.sweep_table import (
+    SweepTable,
+    contrasts,
+    over_replicates,
+    rows_by_setting,
+    wanted_axis,
+)
 from market_sim.theory.convergence import batch_means
 from market_sim.theory.inference import MeanDifference
 
@@ -115,13 +121,15 @@ def runs_below(root: Path | str) -> SweepTable:
         raise InputError(
             f"{root}: has no complete run; make one with: market-sim compare runs/gsm8k-majority.toml"
         )
+    frame = pd.DataFrame(rows)
+    frame["point"] = frame.groupby([REGIME, SCENARIO, BETA], dropna=False).ngroup()
     return SweepTable(
         name=", ".join(settings),
         kind="run",
         design="list",
         axes=(REGIME, SCENARIO, BETA),
         ranges={},
-        frame=pd.DataFrame(rows),
+        frame=frame,
     )
 
 
@@ -150,18 +158,17 @@ def welfare_by_regime(table: SweepTable) -> list[RegimeWelfare]:
         told = dict(zip(apart, setting, strict=True))
         for regime, group in here.groupby(REGIME, sort=False):
             contrast = gains.get((setting, str(regime)))
-            gain = None if contrast is None else contrast.difference
+            gain: MeanDifference | None = None if contrast is None else contrast.difference
             if gain is not None and gain.n == 1 and "welfare_by_round" in group:
                 gain = _over_rounds(group, here[here[REGIME] == BASE])
             beta = told.get(BETA)
-            means = group[[*MEASURES, "first_best_usd"]].mean()
             found.append(
                 RegimeWelfare(
                     scenario=str(told.get(SCENARIO, table.name)),
                     beta=float(beta) if isinstance(beta, int | float | np.number) else np.nan,
                     regime=str(regime),
                     seeds=int(group["replicate"].nunique()),
-                    **{str(name): float(value) for name, value in means.items()},
+                    **{name: over_replicates(group, name).mean for name in (*MEASURES, "first_best_usd")},
                     gain=gain,
                     adjusted_p=np.nan if contrast is None else contrast.adjusted_p,
                 )
