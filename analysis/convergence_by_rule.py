@@ -309,21 +309,26 @@ def sweep_in_words(found: Sequence[RuleEnds]) -> list[str]:
     units = ((ends_of.STEPS, 1, 1), (ends_of.GAIN, 1000, 3), (ends_of.WELFARE, 1000, 3))
     lines = [
         "Percent of runs that end in the least equilibrium, in a greater one, at rest elsewhere, in a cycle,",
-        "in neither; after the warm-up levels from the nearest equilibrium, and USD per 1,000 queries:",
-        " " * wide + "".join(f"{head:>16}" for head in heads),
+        "in neither, with exact 95 % intervals over runs; after the warm-up levels from the nearest",
+        "equilibrium, and USD per 1,000 queries, +- 95 % over replicates:",
+        " " * wide + "".join(f"{head:>17}" for head in heads),
     ]
     for one in found:
-        cells = [mean_text(one.ends[name], 100) for name in ends_of.ENDS]
+        cells = [_share_text(one.ends[name]) for name in ends_of.ENDS]
         cells += [mean_text(one.measures[name], factor, digits) for name, factor, digits in units]
-        lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>16}" for cell in cells))
+        lines.append(f"{one.rule:{wide}}" + "".join(f"{cell:>17}" for cell in cells))
     better = [(one.rule, one.better) for one in found if one.better is not None]
     for rule, contrast in better:
         line = f"{rule} less {found[0].rule}: {mean_text(contrast.difference, 1000, 3, '+')} of welfare"
         if contrast.difference.n > 1:
             line += f", {holm_text(contrast.adjusted_p, len(better))}"
         lines.append(line)
-    means = [mean for one in found for mean in (*one.ends.values(), *one.measures.values())]
+    means = [mean for one in found for mean in one.measures.values()]
     return lines + left_out_note([*means, *(contrast.difference for _, contrast in better)])
+
+
+def _share_text(share: ends_of.Share) -> str:
+    return f"{100 * share.mean:.1f} [{100 * share.low:.0f}, {100 * share.high:.0f}]"
 
 
 @styled

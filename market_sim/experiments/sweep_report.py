@@ -172,7 +172,7 @@ def _sobol(found: Sequence[Indices]) -> Table:
             [
                 Cell(text=f"{title(one.output)}, {factor}"),
                 *(
-                    Cell(text=f"{values[place] + 0.0:.2f}", number=float(values[place]))
+                    Cell(text=f"{round(float(values[place]), 2) + 0.0:.2f}", number=float(values[place]))
                     for values in (one.first, one.first_half_width, one.total, one.total_half_width)
                 ),
             ]
@@ -205,7 +205,7 @@ def _pair_row(one: Indices, pair: tuple[str, str, float, float]) -> list[Cell]:
     first, second, index, width = pair
     return [
         Cell(text=f"{title(one.output)}, {first} with {second}"),
-        Cell(text=f"{index + 0.0:.2f}", number=index),
+        Cell(text=f"{round(index, 2) + 0.0:.2f}", number=index),
         Cell(text=f"{width:.2f}", number=width),
     ]
 

@@ -329,10 +329,13 @@ def test_a_design_for_indices_is_reported_by_its_indices(tmp_path, monkeypatch, 
     own = indices["welfare, users.beta"]
     points = reader.tables[1]
     if kind == "sobol":
-        assert own[0] == f"{welfare.first[1] + 0.0:.2f}"
+        assert own[0] == f"{round(welfare.first[1], 2) + 0.0:.2f}"
         assert own[2:] == [f"{welfare.total[1]:.2f}", f"{welfare.total_half_width[1]:.2f}"]
         (pair, _) = reader.tables[1]["body"]
-        assert pair[:2] == ["welfare, market.margin with users.beta", f"{welfare.second[0, 1] + 0.0:.2f}"]
+        assert pair[:2] == [
+            "welfare, market.margin with users.beta",
+            f"{round(welfare.second[0, 1], 2) + 0.0:.2f}",
+        ]
         points = reader.tables[2]
     else:
         assert own[0] == f"{1000 * welfare.mu_star[1]:.3f}"

@@ -3,6 +3,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from market_sim.errors import InputError
 from market_sim.experiments.claims.speed import RULE_AXES
@@ -14,7 +15,10 @@ from market_sim.experiments.sweep_table import (
     plainly,
     wanted_axis,
 )
-from market_sim.theory.inference import MeanDifference
+from market_sim.theory.inference import MeanDifference, share_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEAST, GREATER = "in the least equilibrium", "in a greater equilibrium"
 ELSEWHERE, CYCLE, NEITHER = "at rest elsewhere", "in a cycle", "neither"
@@ -24,17 +28,41 @@ MEASURES = STEPS, GAIN, WELFARE = ("equilibrium_steps", "nashconv_usd", "expecte
 
 
 @dataclass(frozen=True, kw_only=True)
+class Share:
+    """How many runs of how many ended somewhere, and the ends of the exact 95 % interval for its probability.
+
+    Over replicates of which all or none did, Student's interval would have no width.
+    """
+
+    runs: int
+    of: int
+    low: float
+    high: float
+
+    @property
+    def mean(self) -> float:
+        return self.runs / self.of
+
+
+def _share(ended: "pd.Series[float]") -> Share:
+    """Of a column of 0 and 1, NaN where it is not known how a run ended."""
+    runs, of = int(ended.sum()), int(ended.count())
+    low, high = share_interval(runs, of)
+    return Share(runs=runs, of=of, low=low, high=high)
+
+
+@dataclass(frozen=True, kw_only=True)
 class RuleEnds:
     """A rule in a sweep, means over replicates of means over its other axes.
 
-    ends      by name in ENDS: shares of the runs
+    ends      by name in ENDS: shares of the runs whose end is known
     measures  by name in MEASURES, after the warm-up: levels to the nearest equilibrium; what providers could
               gain by moving, each alone, and welfare, USD per request
     better    welfare less that of the sweep's first rule; None for that one
     """
 
     rule: str
-    ends: Mapping[str, MeanDifference]
+    ends: Mapping[str, Share]
     measures: Mapping[str, MeanDifference]
     better: Contrast | None
 
@@ -67,9 +95,10 @@ def ends_of_sweep(table: SweepTable) -> list[RuleEnds]:
     return [
         RuleEnds(
             rule=plainly(rule),
-            ends={name: over_replicates(own, name) for name in ENDS},
+            ends={name: _share(own[name]) for name in ENDS},
             measures={name: over_replicates(own, name) for name in MEASURES},
             better=better.get(str(rule)),
         )
         for rule, own in table.ok.groupby(axis, sort=False)
+        if own[STEPS].notna().any()
     ]
