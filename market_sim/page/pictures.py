@@ -96,7 +96,7 @@ def DownloadButton(
     filename: str,
     made: dict[str, Any] | None,
     event_wanted: Callable[[int], None],
-    event_arrived: Callable[[Any], None],
+    event_arrived: Callable[[int], None],
 ) -> None:
     """A button that asks for a file, and saves it once what was made is of that number."""
 
@@ -119,13 +119,17 @@ def Download(
 
         threading.Thread(target=work, daemon=True).start()
 
+    def arrived(asked: int) -> None:
+        """Forget the file, unless that of the next press has taken its place already."""
+        set_made(lambda now: now if now is not None and now["asked"] != asked else None)
+
     DownloadButton(
         label=label,
         icon=icon,
         filename=filename,
         made=made,
         event_wanted=wanted,
-        event_arrived=lambda _: set_made(None),
+        event_arrived=arrived,
     )
 
 
